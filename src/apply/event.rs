@@ -18,6 +18,7 @@ pub fn schema() -> Schema {
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[schemars(title = "fifo-retain event", extend("unevaluatedProperties" = false))]
 pub struct Event {
+    /// When.
     pub time: DateTime<Utc>,
     #[serde(flatten)]
     pub what: EventKind,

@@ -34,7 +34,6 @@ use context::Context;
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
 
-/// Runs the program; returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let mut command = args::command().term_width(context::help_columns());
     let line: Vec<OsString> = arguments.into_iter().collect();

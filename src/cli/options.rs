@@ -79,7 +79,7 @@ pub struct Global {
     )]
     pub state_dir: Option<PathBuf>,
 
-    /// The form of what goes to standard output; github is for `validate`, markdown for `plan`, `status` and `show`
+    /// The form of what goes to standard output; github is for `validate`, markdown for `plan`, `status`, `show` and `simulate`, html for the last three
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Output")]
     pub format: Format,
 
@@ -143,6 +143,8 @@ pub enum Format {
     Github,
     /// For comments and issues.
     Markdown,
+    /// A page for a browser.
+    Html,
 }
 
 /// When to use colour.

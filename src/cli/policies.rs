@@ -20,8 +20,26 @@ pub(super) fn read(context: &Context) -> (Result<Loaded, PolicyErrors>, bool) {
     if !context.global.sandbox || !context.has_no_policies() {
         return (policy::load(&context.policy_paths()), false);
     }
-    let file = |(name, text): (&str, &str)| SourceFile { name: name.to_owned(), bytes: text.into() };
-    (policy::parse(&EXAMPLES.map(file)), true)
+    (policy::parse(&examples()), true)
+}
+
+fn examples() -> [SourceFile; 4] {
+    EXAMPLES.map(|(name, text)| SourceFile { name: name.to_owned(), bytes: text.into() })
+}
+
+/// Reads the files of a run's policies, whatever is in them.
+///
+/// # Errors
+///
+/// There are none, or one cannot be read.
+pub(super) fn files(context: &Context) -> Result<Vec<SourceFile>, Failure> {
+    if context.global.sandbox && context.has_no_policies() {
+        return Ok(examples().into());
+    }
+    policy::read_files(&context.policy_paths()).map_err(|mistakes| {
+        print_diagnostics(context, mistakes.diagnostics());
+        Failure::new("the policies cannot be read")
+    })
 }
 
 /// Reads the policies of a run. Warnings and mistakes go to standard error.
@@ -70,14 +88,12 @@ pub(super) fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Optio
     Ok(Some(loaded.policies))
 }
 
-/// Writes mistakes to standard error, and says how many there are and where.
 fn refused(context: &Context, mistakes: &PolicyErrors, place: &str, hint: &str) -> Failure {
     print_diagnostics(context, mistakes.diagnostics());
     Failure::new(format!("{} {place}", counted(mistakes.diagnostics(), Severity::Error)))
         .hint(format!("FiFo was not contacted{hint}"))
 }
 
-/// Writes findings to standard error.
 pub(super) fn print_diagnostics(context: &Context, diagnostics: &[Diagnostic]) {
     match context.global.log_format {
         LogFormat::Text => {
@@ -106,7 +122,6 @@ pub(super) fn counted(diagnostics: &[Diagnostic], severity: Severity) -> String 
     plural(diagnostics.iter().filter(|it| it.severity == severity).count(), noun)
 }
 
-/// Counts policies: `1 policy`.
 pub(super) fn count_text(policies: &Policies) -> String {
     match policies.iter().count() {
         1 => "1 policy".to_owned(),

@@ -8,9 +8,10 @@ use super::value::instant;
 use crate::insight::show::{enter_expiry_dates, explain};
 use crate::plan::Prune;
 use crate::policy::Pattern;
+use crate::report::html::vm;
 use crate::report::text::Detail;
 use crate::report::{Exit, Failure};
-use crate::report::{json, show};
+use crate::report::{json, show, stop as safety_stop};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query, Selection};
@@ -33,7 +34,7 @@ pub struct ShowArgs {
 }
 
 pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
@@ -52,6 +53,10 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     print(|out| {
         let detail = match format {
             Format::Json => return json::show(&explained, stop.as_ref(), out),
+            Format::Html => {
+                let alarms: Vec<String> = stop.iter().map(safety_stop::headline).collect();
+                return out.write_all(vm::page(&explained, &alarms, Some(&identity)).as_bytes());
+            }
             Format::Markdown => Detail::Full,
             _ => context.detail(),
         };

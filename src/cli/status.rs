@@ -9,6 +9,7 @@ use super::policies;
 use super::value::instant;
 use crate::plan::Prune;
 use crate::report::json;
+use crate::report::page::status_page;
 use crate::report::status::{StatusView, document};
 use crate::report::{Exit, Failure, RunHistory};
 use crate::runner::fifo::FirstContact;
@@ -43,7 +44,7 @@ pub struct StatusArgs {
 }
 
 pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
@@ -64,6 +65,9 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     print(|out| {
         if format == Format::Json {
             return json::status(health, stop.as_ref(), out);
+        }
+        if format == Format::Html {
+            return out.write_all(status_page(health, stop.as_ref(), &identity).as_bytes());
         }
         let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
         context.write(&document(health, stop.as_ref(), view, Some(&identity), context.detail()), out)

@@ -8,10 +8,8 @@ use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The years that a plan can be made for.
 const YEARS: RangeInclusive<i32> = 1970..=2999;
 
-/// The longest time between two runs.
 const INTERVAL_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// Reads a path, an empty one as well, which clap's own parser refuses.

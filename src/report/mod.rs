@@ -13,7 +13,7 @@ mod escape;
 mod exit;
 mod groups;
 mod history;
-mod html;
+pub mod html;
 pub mod json;
 mod layout;
 pub mod markdown;

@@ -149,7 +149,7 @@ pub(super) fn table(vms: &[&VmHealth]) -> Table {
 }
 
 /// Lists what is wrong in single words, each with its number where there are several: `2 failed, blocked`.
-fn problems_text(vm: &VmHealth) -> String {
+pub(super) fn problems_text(vm: &VmHealth) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     // The state column shows its own word already.
     let (_, state) = verdict_text(vm.verdict);
@@ -172,7 +172,7 @@ fn problems_text(vm: &VmHealth) -> String {
 }
 
 /// Reports VMs in the given order; those with the same problems as one, where there are many.
-fn entries(vms: &[&VmHealth], detail: Detail) -> Vec<Entry> {
+pub(super) fn entries(vms: &[&VmHealth], detail: Detail) -> Vec<Entry> {
     let key = |vm: &&VmHealth| {
         let verbs: Vec<&str> = lines(vm, detail).iter().map(|line| line.verb).collect();
         (vm.policy.as_ref().map(Name::to_string), verbs)

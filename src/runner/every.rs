@@ -4,17 +4,20 @@ use super::host::Host;
 use super::interrupt::Interrupt;
 use super::reporting::Reporting;
 use super::run::{Memory, Order, run};
-use super::serve::Server;
+use super::serve::{Answer, Asked, Server, vm};
 use super::service;
 use super::site::{self, Shown};
 use crate::apply::StopFile;
 use crate::report;
 use crate::report::{Exit, Failure, RunHistory};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How much later than planned a run may start, as a share of the interval, so that processes that were started together do
@@ -41,8 +44,9 @@ pub async fn run_every(
     let failed = |error| Failure::new("failed to listen for signals").because(error);
     let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
     let (shown, site) = watch::channel(Shown::new(every, order.settings.deadline.unwrap_or(Duration::MAX)));
+    let (wanted, asked) = mpsc::channel(vm::WAITING_MAX);
     let _server = match address {
-        Some(address) => Some(listen(address, site, host).await?),
+        Some(address) => Some(listen(address, site, wanted, host).await?),
         None => None,
     };
     reporting.serves = address.is_some();
@@ -54,23 +58,38 @@ pub async fn run_every(
             Ok(exit)
         }
         never = service::stay_alive() => match never {},
+        never = vm::answer_all(host, order, asked) => match never {},
     }
 }
 
-async fn listen(address: &str, site: watch::Receiver<Shown>, host: &Host) -> Result<Server, Failure> {
+async fn listen(
+    address: &str,
+    site: watch::Receiver<Shown>,
+    wanted: mpsc::Sender<vm::Wanted>,
+    host: &Host,
+) -> Result<Server, Failure> {
     let clock = host.clock;
-    let answer = move |path: &str, accept: Option<&str>| site::answer(&site.borrow(), clock(), path, accept);
-    let server = Server::start(address, answer).await.map_err(|error| {
-        Failure::new(format!("failed to listen on {address}"))
-            .because(error)
-            .hint("is another process listening there? name another address with --listen")
-    })?;
+    let answer = move |asked: Asked| -> BoxFuture<'static, Option<Answer>> {
+        if let Some(vm) = vm::vm_of(&asked.path) {
+            return Box::pin(vm::asked(vm, wanted.clone()).map(Some));
+        }
+        let answer = site::answer(&site.borrow(), clock(), &asked.path, asked.accept.as_deref());
+        Box::pin(ready(answer))
+    };
+    let server =
+        Server::start(address, false, answer).await.map_err(|error| cannot_listen(address, error))?;
     let bound = server.address();
     if !bound.ip().is_loopback() {
         tracing::warn!("{bound} can be reached from other machines, which can then see the names of all VMs");
     }
     tracing::info!("serving /metrics, /healthz and a page at http://{bound}/");
     Ok(server)
+}
+
+pub(super) fn cannot_listen(address: &str, error: io::Error) -> Failure {
+    Failure::new(format!("failed to listen on {address}"))
+        .because(error)
+        .hint("is another process listening there? name another address with --listen")
 }
 
 struct Scheduler<'a> {
@@ -83,7 +102,6 @@ struct Scheduler<'a> {
     memory: Memory,
 }
 
-/// How the loop goes on after a run.
 enum Next {
     AsPlanned,
     AtOnce,
@@ -113,7 +131,6 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Does one run and reports its result.
     async fn run_and_report(&mut self, next: Instant, hangups: &mut Signal) -> Next {
         let host = self.host;
         self.reporting.open_channels();

@@ -14,7 +14,6 @@ use std::process;
 const LOCK_ROUTINE_MAX: TimeDelta = TimeDelta::hours(24);
 
 pub struct Host {
-    /// The clock of this machine.
     pub clock: fn() -> DateTime<Utc>,
     /// The folder for lock, journal and safety stop, whether or not it is there; or why there is none.
     pub state_dir: Result<PathBuf, Failure>,
@@ -40,7 +39,6 @@ impl Host {
         micros ^ u64::from(process::id()).rotate_right(16)
     }
 
-    /// Returns the state folder, whether or not it is there.
     pub fn state_dir(&self) -> Result<&Path, Failure> {
         self.state_dir.as_deref().map_err(Clone::clone)
     }
@@ -56,7 +54,6 @@ impl Host {
         Ok(folder)
     }
 
-    /// Names the safety stop for a FiFo.
     pub fn stop_file(&self, endpoint: &str) -> Result<StopFile, Failure> {
         Ok(StopFile::new(self.state_dir()?, endpoint))
     }

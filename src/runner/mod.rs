@@ -20,6 +20,6 @@ pub mod read;
 pub mod reporting;
 pub mod run;
 mod safety_stop;
-mod serve;
+pub mod serve;
 mod service;
 mod site;

@@ -341,7 +341,6 @@ impl<'a> Run<'a, '_> {
     }
 }
 
-/// Writes a plan, or a part of it, as text.
 fn write_plan(made: &Planned, plan: &Plan, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
     let estimate = made.estimate(plan);
     let parts =

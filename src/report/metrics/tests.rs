@@ -29,6 +29,7 @@ fn vm(number: u128, alias: &str, verdict: BackupHealth) -> VmHealth {
     VmHealth {
         uuid: Some(VmId::new(Uuid::from_u128(number))),
         alias: alias.to_owned(),
+        hypervisor: None,
         policy: is_managed.then(|| "grandfather".into()),
         verdict,
         is_suspended: false,

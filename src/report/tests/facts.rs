@@ -62,7 +62,8 @@ fn a_plan_has_the_same_facts_at_every_width_in_markdown_and_in_html() {
                 assert_eq!(letters(&text), letters(&wide), "{vms} VMs at {columns} columns");
             }
             let written =
-                [wide, markdown::written(&doc, None, None), html::page("", "", &doc, "")].map(|it| bare(&it));
+                [wide, markdown::written(&doc, None, None), html::page("", "", &doc, &maud::html! {}, "")]
+                    .map(|it| bare(&it));
             let facts = facts(&doc);
             assert!(facts.len() > 40, "{facts:?}");
             for (fact, text) in facts.iter().flat_map(|fact| written.iter().map(move |text| (fact, text))) {
