@@ -87,6 +87,21 @@ pub fn outward_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, HttpS
         .map_err(HttpSetupError::Tls)
 }
 
+/// Makes a client for the backup storage: like the one for notifications, but connections are used again.
+pub fn storage_client(
+    url: &Url,
+    ca_file: Option<&Path>,
+    idle_timeout: Duration,
+) -> Result<Client, HttpSetupError> {
+    let ca_file = ca_file.map(Path::to_owned);
+    builder(url, &HttpOptions { ca_file, ..HttpOptions::default() })?
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .read_timeout(idle_timeout)
+        .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(HttpSetupError::Tls)
+}
+
 /// Begins a client: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
 fn builder(url: &Url, options: &HttpOptions) -> Result<ClientBuilder, HttpSetupError> {
     install_crypto();

@@ -28,6 +28,7 @@ pub mod status;
 pub mod stop;
 mod style;
 pub mod text;
+pub mod verify;
 mod words;
 
 #[cfg(test)]
