@@ -19,8 +19,10 @@ pub(super) fn natural(name: &str) -> (Vec<(String, usize, String)>, String) {
             rest.split_at(rest.find(|letter: char| letter.is_ascii_digit()).unwrap_or(rest.len()));
         let (digits, after) =
             after.split_at(after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len()));
+        // A digit stands for all of them, so that other signs keep their places before and behind.
+        let text = if digits.is_empty() { text.to_owned() } else { format!("{text}0") };
         let digits = digits.trim_start_matches('0');
-        parts.push((text.to_owned(), digits.len(), digits.to_owned()));
+        parts.push((text, digits.len(), digits.to_owned()));
         rest = after;
     }
     (parts, name.to_owned())
@@ -97,8 +99,8 @@ pub(super) fn entry_head(vms: &[(&str, Option<VmId>)], policy: Option<&str>) -> 
 mod tests {
     #[test]
     fn numbers_in_names_compare_by_value() {
-        let mut names = ["app-10", "app-2", "app", "app-02", "app-2b", "web-1", "app-1", "0", ""];
+        let mut names = ["app-10", "app-2", "app", "app-02", "app-2b", "web-1", "app-1", "-", "0", ""];
         names.sort_by_cached_key(|name| super::natural(name));
-        assert_eq!(names, ["", "0", "app", "app-1", "app-02", "app-2", "app-2b", "app-10", "web-1"]);
+        assert_eq!(names, ["", "-", "0", "app", "app-1", "app-02", "app-2", "app-2b", "app-10", "web-1"]);
     }
 }
