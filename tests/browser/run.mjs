@@ -193,9 +193,9 @@ try {
         const kept = () => page.locator('.year .k').count(), before = await kept();
         assert.ok(before > 20);
         const yaml = page.locator('#yaml');
-        await yaml.fill(POLICY.replace('keep: 7', 'keep: 3'));
+        await yaml.fill(POLICY.replace('keep: 5', 'keep: 2'));
         await page.waitForFunction(kept => document.querySelectorAll('.year .k').length < kept, before);
-        assert.match(await page.locator('.says').first().innerText(), /any day of the last 3,/);
+        assert.match(await page.locator('.says').first().innerText(), /any Sunday of the last 2 weeks,/);
         await yaml.fill(POLICY.replace('schedule: "0 1 1', 'shedule: "0 1 1'));
         const finding = page.locator('#findings [data-line="7"]').first();
         await finding.waitFor();
