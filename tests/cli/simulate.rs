@@ -163,3 +163,49 @@ fn what_cannot_be_assumed_is_wrong_usage() {
     }
     alone(&folder(), &["--format", "github"]).code(64);
 }
+
+#[test]
+fn as_a_page_it_is_one_file_and_live_it_answers_edits_and_writes_nothing() {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    let folder = folder();
+    let page = alone(&folder, &["--days", "40", "--format", "html", "--prune"]).code(0).out;
+    assert!(
+        page.starts_with("<!DOCTYPE html>") && page.contains("What can be restored on that day"),
+        "{page}"
+    );
+    let mut command = folder.sealed(&["simulate", "--days", "40", "--listen", "127.0.0.1:0"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let asked = |head: &str, body: &str| {
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        let length = body.len();
+        write!(stream, "{head} HTTP/1.1\r\nhost: x\r\ncontent-type: application/yaml\r\ncontent-length: {length}\r\n\r\n{body}")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let answer = |body: &str| -> Value {
+        serde_json::from_str(asked("POST /simulate", body).split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    assert!(asked("GET /", "").contains("<textarea"));
+    let edited = answer(&keeping(3));
+    assert!(edited["page"].as_str().unwrap().contains("any day of the last 3,"), "{edited}");
+    let broken = answer(&keeping(3).replace("select", "selekt"));
+    assert!(
+        broken["page"].is_null() && broken["findings"].as_str().unwrap().contains("unknown field `selekt`")
+    );
+    let often = answer(&keeping(3).replace("0 1 * * *", "* * * * *"));
+    assert!(often["findings"].as_str().unwrap().contains("which takes too long here"), "{often}");
+    assert!(
+        asked("POST /", "").starts_with("HTTP/1.1 404")
+            && asked("GET /?file=7", "").starts_with("HTTP/1.1 404")
+    );
+    assert!(asked("PUT /", "").starts_with("HTTP/1.1 405"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let file = std::fs::read_to_string(folder.path("policies/grandfather.yaml")).unwrap();
+    assert_eq!(file, keeping(7), "nothing is written");
+}

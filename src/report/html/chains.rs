@@ -194,7 +194,7 @@ pub(super) fn figure(drawing: &Drawing, day: i64) -> Markup {
     html! {
         figure.chain {
             div.wide tabindex="0" role="region" aria-label="The chains" { (columns(drawing, day, &way)) }
-            div.tall { (list(drawing, day, &way)) }
+            div.tall style={ "--lanes:" (drawing.lanes.len()) } { (list(drawing, day, &way)) }
             figcaption.quiet { (left_out(drawing.stored(day).len() - drawing.drawn(day).len())) }
         }
         div.way aria-live="polite" { (words(drawing, &way, day)) }
@@ -224,7 +224,7 @@ pub(super) fn words(drawing: &Drawing, way: &[usize], day: i64) -> Markup {
             (drawing.lane_name(at)) " of " (drawing.moment(at)) ": "
             @if drawing.nodes[at].is_full { b { "full" } } @else { "increment" }
             ", " (drawing.size(at))
-            @if let Some(id) = drawing.ids.get(at) { ", " code { (id) } }
+            @if let Some(id) = drawing.ids.get(at) { " " code { (id) } }
             @if let Some(why) = drawing.why.get(at).filter(|why| !why.is_empty()) { " " span.quiet { (why) } }
         } } }
         @if let Some((vm, id)) = drawing.vm.as_ref().zip(drawing.ids.get(to)) {

@@ -97,7 +97,7 @@
       const local = way.findLastIndex(b => today < b.local), steps = way.length - 1 - local;
       const still = local < 0 ? '' : steps === 0 ? ' While its snapshot is on the hypervisor, nothing is fetched.'
         : steps === 1 ? ' While the hypervisor holds its snapshots, only the last one is fetched.' : ` While the hypervisor holds its snapshots, only the last ${steps} are fetched.`;
-      const id = b => data.ids ? `, <code>${esc(data.ids[b.i])}</code>` : '', why = b => data.why?.[b.i] ? ` <span class="quiet">${esc(data.why[b.i])}</span>` : '';
+      const id = b => data.ids ? ` <code>${esc(data.ids[b.i])}</code>` : '', why = b => data.why?.[b.i] ? ` <span class="quiet">${esc(data.why[b.i])}</span>` : '';
       box.innerHTML = (to.good ? `<p><b>Back to ${moment(to)}:</b> ${plural(way.length, 'backup')}, ${bytes(sum(way))} to fetch; what the VM has written since is lost.${still}</p>`
         : `<p><b>${moment(to)}:</b> it cannot be restored.</p>`) +
         `<ol>${way.map(b => `<li>${esc(lanes[b.lane].name)} of ${moment(b)}: ${b.full ? '<b>full</b>' : 'increment'}, ${bytes(b.size)}${id(b)}${why(b)}</li>`).join('')}</ol>` +

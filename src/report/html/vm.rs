@@ -42,20 +42,19 @@ fn section(explained: &Explanation, vm: &VmExplanation) -> Markup {
     let newest = drawing.newest(day).and_then(|at| vm.backups[places[at]].restore);
     html! {
         section.policy data-policy=(vm.uuid.map_or_else(String::new, |id| id.to_string())) {
-            h2 { (visible(&vm_name(&vm.alias, vm.uuid))) " " span.quiet {
-                @if let Some(id) = vm.uuid { (id) } @if let Some(policy) = &vm.policy { " · " (policy) }
-            } }
+            @if explained.vms.len() > 1 { h2 { (visible(&vm_name(&vm.alias, vm.uuid))) } }
+            p.quiet { @if let Some(id) = vm.uuid { (id) } @if let Some(policy) = &vm.policy { " · " (policy) } }
             @if let Some(newest) = newest { p.says { "A restore of the newest backup fetches " b { (restore_text(newest.steps, newest.size_bytes)) } "." } }
             @if vm.is_suspended { p.warn { "Its policy is suspended for it: nothing is done." } }
             ul.list { @for line in lines(vm, Detail::Usual) { li class=[(line.tone >= Tone::Alarm).then_some("bad")] {
                 b { (line.verb) } " " (visible(&line.what)) @if !line.why.is_empty() { span.quiet { " → " (visible(&line.why)) } }
             } } }
             @if !vm.timeline.is_empty() {
-                h3 { "The last 35 days against the policy" }
+                h2.small { "The last 35 days against the policy" }
                 (timeline(vm, &drawing, today))
             }
             @if drawing.nodes.is_empty() { p { "It has no backup that can be drawn." } } @else {
-                h3 { "Its chains" }
+                h2.small { "Its chains" }
                 (chains::figure(&drawing, day))
                 (chains::key(&drawing, false))
                 details { summary { "The way back to each of them" }

@@ -3,6 +3,7 @@
 mod facts;
 mod fixtures;
 mod markdown;
+mod pages;
 mod plan;
 mod run;
 mod show;
@@ -112,6 +113,8 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
     let mut history = RunHistory { safety_stop: Some(stop), ..RunHistory::default() };
     history.enter(summary);
     reports.push(("page".to_owned(), page::page(&history, time)));
+    reports.push(("VM's page".to_owned(), super::html::vm::page(&explained, &[], Some(foreign))));
+    reports.push(("fleet".to_owned(), page::status_page(&status, None, foreign)));
     reports.push(("metrics".to_owned(), metrics::text(&history, time, metrics::Dialect::Prometheus)));
     reports
 }

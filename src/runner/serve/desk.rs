@@ -4,7 +4,7 @@ use super::super::every::cannot_listen;
 use super::super::interrupt::Interrupt;
 use super::super::output::print;
 use super::{Answer, Asked, Server};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Vm};
 use crate::policy::{Match, Policies, Policy, SourceFile, parse};
 use crate::report::html::simulation::{Played, findings, fragment, live_page};
 use crate::report::{Exit, Failure};
@@ -141,9 +141,9 @@ impl Desk {
 /// Takes the VMs that belong to some of all policies.
 fn matched(inventory: &Inventory, all: &Policies, own: &Policies) -> Inventory {
     let is_own = |policy: &Policy| own.iter().any(|own| own.name == policy.name);
-    let mut matched = inventory.clone();
-    matched.vms.retain(|_, vm| matches!(all.policy_for(vm), Match::One(policy) if is_own(policy)));
-    matched
+    let is_theirs = |vm: &&Vm| matches!(all.policy_for(vm), Match::One(policy) if is_own(policy));
+    let vms = inventory.vms.values().filter(is_theirs).map(|vm| (vm.id, vm.clone())).collect();
+    Inventory { endpoint: inventory.endpoint.clone(), vms, unreadable: Vec::new() }
 }
 
 /// Says that a policy is due too often to be simulated while somebody waits.
