@@ -1,10 +1,10 @@
 //! A verification, from the list of the store to its report.
 
 use super::expected::{Expected, expected, is_stored};
-use super::known::{Known, KnownVm, Proof, ReadWhole};
+use super::known::{Known, KnownVm, ReadWhole};
 use super::listing::{Listing, There};
 use super::report::{
-    BackupReport, Depth, FORMAT, Finding, Report, Shard, Summary, UnknownObject, Unread, VmReport,
+    BackupReport, Depth, FORMAT, Finding, Proof, Report, Shard, Summary, UnknownObject, Unread, VmReport,
 };
 use super::whole::{Read, Throttle, head, whole};
 use crate::fifo::{FifoError, ReadClient};
