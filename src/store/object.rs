@@ -64,6 +64,15 @@ fn code_text(code: &str) -> String {
 }
 
 impl StoreError {
+    /// Says whether it is the store that does not answer, rather than an object that cannot be read.
+    pub(crate) fn is_of_all(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 401 | 403 | 429 | 502 | 503 | 504),
+            Self::Lost { .. } => true,
+            Self::Missing(_) | Self::Changed(_) | Self::Wrong { .. } => false,
+        }
+    }
+
     /// Says whether the same may go better later.
     pub(crate) fn passes(&self) -> bool {
         match self {

@@ -26,11 +26,14 @@ pub const REHEARSE_FORMAT: &str = "fifo-retain.rehearse/1";
 /// How many pieces wait between the store and ZFS.
 const PIECES: usize = 16;
 /// What the check has no business with.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 11] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SECRET_ACCESS_KEY_FILE",
+    "AWS_ACCESS_KEY_ID_FILE",
     "AWS_SESSION_TOKEN",
+    "AWS_SESSION_TOKEN_FILE",
+    "FIFO_USER_FILE",
     "FIFO_TOKEN",
     "FIFO_TOKEN_FILE",
     "FIFO_PASSWORD",
@@ -141,9 +144,13 @@ pub async fn rehearse(rehearsal: &Rehearsal<'_>) -> Result<Rehearsed, RehearseEr
     let rehearsed = restore(rehearsal, &vm, &chain).await;
     match rehearsed {
         Ok(rehearsed) if rehearsal.keep => Ok(zfs::release(into).map(|()| rehearsed)?),
-        rehearsed => {
-            clean(into)?;
-            rehearsed
+        Ok(rehearsed) => clean(into).map(|()| rehearsed),
+        Err(error) => {
+            // Why it went wrong matters more than what is left of it.
+            if let Err(left) = clean(into) {
+                tracing::warn!("{left}; the next rehearsal into {into} tries again");
+            }
+            Err(error)
         }
     }
 }
