@@ -11,11 +11,9 @@
 //! - [`store`]: the storage that FiFo exports to, and what lies in it; read-only;
 //! - [`verify`]: compares FiFo's records with the storage, and rehearses restores;
 //! - [`apply`]: executes a plan, checking everything twice;
-//! - [`run`]: what is known of runs, as data: the summary of one, the history of all, and how they end;
 //! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
 //!   cannot hide in both it and [`fifo`];
-//! - [`report`]: plans and runs as documents for people, programs and pull requests;
-//! - [`render`]: the names by which the commands call the reports;
+//! - [`report`]: plans and runs as documents for people, programs and pull requests, and what is known of runs as data;
 //! - [`runner`]: one run from reading to its reports, for every command that carries something out, and its repetition;
 //! - [`cli`]: the commands; the only place that reads the clock, the environment and the file system's whereabouts.
 
@@ -26,9 +24,7 @@ pub mod insight;
 pub mod inventory;
 pub mod plan;
 pub mod policy;
-pub mod render;
 pub mod report;
-pub mod run;
 pub mod runner;
 pub mod sandbox;
 pub mod simulate;

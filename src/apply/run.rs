@@ -1,10 +1,8 @@
 //! A whole run: all VMs side by side, until each has finished or is left to the next run.
 
-use super::context::Run;
-use super::event::EventKind;
-use super::executor::{Approval, Executor};
+use super::event::{EventKind, RunReport};
+use super::executor::{Approval, Executor, Run};
 use super::reader::VmReader;
-use super::report::RunReport;
 use super::upload::moving::has_upload;
 use super::upload::slots::{SlotPriority, Slots};
 use super::upload::watch;

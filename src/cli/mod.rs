@@ -29,7 +29,7 @@ mod validate;
 mod value;
 mod verify;
 
-use crate::run::{Exit, Failure, exit};
+use crate::report::{Exit, Failure};
 use crate::runner::output;
 use args::{Arguments, Command};
 use clap::FromArgMatches as _;
@@ -37,7 +37,6 @@ use context::Context;
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
 
-/// Runs the program; returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let mut command = args::command().term_width(context::help_columns());
     let line: Vec<OsString> = arguments.into_iter().collect();
@@ -51,7 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             let message = usage::with_hint(message, &line);
             // Help and version come this way too. Where they cannot be written, nothing else can be.
             _ = message.print();
-            return if message.use_stderr() { exit::WRONG_USAGE } else { exit::DONE };
+            return if message.use_stderr() { Exit::WrongUsage.code() } else { Exit::Done.code() };
         }
     };
     let context = Context::new(arguments.global);

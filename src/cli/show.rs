@@ -3,16 +3,16 @@
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::plan::write_stop;
 use super::policies;
 use super::value::instant;
 use super::verify::known_vms;
 use crate::insight::show::{enter_expiry_dates, explain};
 use crate::plan::Prune;
 use crate::policy::Pattern;
+use crate::report::html::vm;
 use crate::report::text::Detail;
-use crate::report::{json, markdown, show as shows, text, verify as proofs};
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
+use crate::report::{json, show, stop as safety_stop, verify as proofs};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query, Selection};
@@ -35,7 +35,7 @@ pub struct ShowArgs {
 }
 
 pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
@@ -54,19 +54,18 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     let mut known = known_vms(context, &target.name());
     known.retain(|id, _| explained.vms.iter().any(|vm| vm.uuid == Some(*id)));
     print(|out| {
-        if format == Format::Json {
-            return json::show(&explained, &known, stop.as_ref(), out);
-        }
-        write_stop(stop.as_ref(), format, context, out)?;
-        let is_markdown = format == Format::Markdown;
-        let detail = if is_markdown { Detail::Full } else { context.text().detail };
-        let doc = shows::document(&explained, None, Some(&identity), detail);
+        let detail = match format {
+            Format::Json => return json::show(&explained, &known, stop.as_ref(), out),
+            Format::Html => {
+                let alarms: Vec<String> = stop.iter().map(safety_stop::headline).collect();
+                return out.write_all(vm::page(&explained, &alarms, Some(&identity)).as_bytes());
+            }
+            Format::Markdown => Detail::Full,
+            _ => context.detail(),
+        };
+        let doc = show::document(&explained, stop.as_ref(), Some(&identity), detail);
         let shown: Vec<_> = explained.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
-        let doc = proofs::with_proofs(doc, &known, &shown);
-        match is_markdown {
-            true => out.write_all(markdown::written(&doc, None, None).as_bytes()),
-            false => text::write(&doc, context.text(), out),
-        }
+        context.write(&proofs::with_proofs(doc, &known, &shown), out)
     })?;
     Ok(Exit::Done)
 }

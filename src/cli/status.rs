@@ -4,20 +4,21 @@ use super::apply::write_metrics;
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::plan::{PlanningArgs, write_stop};
+use super::plan::PlanningArgs;
 use super::policies;
 use super::value::instant;
 use super::verify::known_vms;
 use crate::inventory::VmId;
 use crate::plan::Prune;
-use crate::report::status::StatusView;
+use crate::report::page::status_page;
+use crate::report::status::{StatusView, document};
 use crate::report::text::Detail;
-use crate::report::{json, markdown, status as statuses, text, verify as proofs};
-use crate::run::{Exit, Failure, RunHistory};
+use crate::report::{Exit, Failure, RunHistory};
+use crate::report::{json, verify as proofs};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::Query;
-use crate::runner::report::metrics_text;
+use crate::runner::reporting::metrics_text;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ pub struct StatusArgs {
 }
 
 pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
@@ -60,7 +61,7 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
         at: args.at,
         prune: Prune::default(),
     };
-    let overview = query.look().await?;
+    let overview = query.look(true).await?;
     let identity = fifo.identity().to_owned();
     fifo.close().await?;
     let health = &overview.health;
@@ -69,26 +70,22 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
         if format == Format::Json {
             return json::status(health, &known, stop.as_ref(), out);
         }
-        write_stop(stop.as_ref(), format, context, out)?;
-        let is_markdown = format == Format::Markdown;
-        let view = if args.problems && !is_markdown { StatusView::ProblemsOnly } else { StatusView::All };
-        let detail = if is_markdown { Detail::Usual } else { context.text().detail };
-        let doc = statuses::document(health, None, view, Some(&identity), detail);
-        let shown: Vec<(VmId, &str)> = match detail {
+        if format == Format::Html {
+            return out.write_all(status_page(health, stop.as_ref(), &identity).as_bytes());
+        }
+        let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
+        let doc = document(health, stop.as_ref(), view, Some(&identity), context.detail());
+        let shown: Vec<(VmId, &str)> = match context.detail() {
             Detail::Errors | Detail::Brief => Vec::new(),
             _ => health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect(),
         };
-        let doc = proofs::with_proofs(doc, &known, &shown);
-        match is_markdown {
-            true => out.write_all(markdown::written(&doc, None, None).as_bytes()),
-            false => text::write(&doc, context.text(), out),
-        }
+        context.write(&proofs::with_proofs(doc, &known, &shown), out)
     })?;
     // While no backups are made, the status is not good, however young the backups still are.
     let is_out = stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out());
     if let Some(path) = &args.metrics_file {
         let history = RunHistory { overview: Some(overview), safety_stop: stop, ..RunHistory::default() };
-        write_metrics(path, &(metrics_text(&context.host, &history)? + &proofs::known_metrics(&known)))?;
+        write_metrics(path, &(metrics_text(&context.host, &history) + &proofs::known_metrics(&known)))?;
     }
     Ok(if args.check && is_out { Exit::Changes } else { Exit::Done })
 }

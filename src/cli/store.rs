@@ -2,9 +2,8 @@
 
 use super::connect::secret;
 use super::context::Context;
-use super::value::{Given, given};
 use crate::fifo::storage_client;
-use crate::run::Failure;
+use crate::report::Failure;
 use crate::store::{AccessKey, Folder, Location, S3, S3Settings, Store};
 use clap::Args;
 use secrecy::SecretString;
@@ -23,12 +22,9 @@ pub struct StoreArgs {
         value_name = "STORE",
         env = "FIFO_RETAIN_STORE",
         hide_env_values = true,
-        default_value = "",
-        hide_default_value = true,
-        value_parser = given(),
         help_heading = "Store"
     )]
-    pub store: Given<String>,
+    pub store: Option<String>,
 
     /// Where an S3 store is, such as `https://leofs.example.com:8443` [default: AWS_ENDPOINT_URL_S3, else Amazon's own]
     #[arg(
@@ -36,12 +32,9 @@ pub struct StoreArgs {
         value_name = "URL",
         env = "FIFO_RETAIN_STORE_ENDPOINT",
         hide_env_values = true,
-        default_value = "",
-        hide_default_value = true,
-        value_parser = given(),
         help_heading = "Store"
     )]
-    pub store_endpoint: Given<String>,
+    pub store_endpoint: Option<String>,
 }
 
 /// A store, and what reports call it.
@@ -58,7 +51,7 @@ impl StoreArgs {
     ///
     /// None is named, or it cannot be used. No message holds a secret.
     pub(super) fn open(&self, context: &Context) -> Result<Opened, Failure> {
-        let text = self.store.as_deref().ok_or_else(|| {
+        let text = given(self.store.as_deref()).ok_or_else(|| {
             Failure::new("no store configured")
                 .hint("give --store s3://bucket or --store file:///path, or set FIFO_RETAIN_STORE")
         })?;
@@ -78,8 +71,8 @@ impl StoreArgs {
         let environment = &context.environment;
         let region = environment.text("AWS_REGION")?.or(environment.text("AWS_DEFAULT_REGION")?);
         let region = region.unwrap_or("us-east-1").to_owned();
-        let endpoint = match &self.store_endpoint {
-            Some(given) => Some(given.as_str()),
+        let endpoint = match given(self.store_endpoint.as_deref()) {
+            Some(endpoint) => Some(endpoint),
             None => environment.text("AWS_ENDPOINT_URL_S3")?.or(environment.text("AWS_ENDPOINT_URL")?),
         };
         let endpoint = endpoint.map_or_else(|| format!("https://s3.{region}.amazonaws.com"), str::to_owned);
@@ -104,4 +97,9 @@ impl StoreArgs {
             .map_err(|error| Failure::of(&error))?;
         Ok(S3Settings { endpoint, region, bucket, prefix, key, client, timeout, clock: context.host.clock })
     }
+}
+
+/// An empty variable counts as not set.
+fn given(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
 }

@@ -28,7 +28,6 @@ impl Endpoint {
     }
 }
 
-/// Says whether a URL leads to this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

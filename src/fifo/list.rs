@@ -248,30 +248,22 @@ struct Seen {
 }
 
 impl Seen {
-    fn hand_over(
-        &mut self,
-        read: Result<Vm, UnreadableVm>,
-        wanted: Wanted<'_>,
-        visitor: &mut impl VmVisitor,
-    ) {
-        let id = read.as_ref().map_or_else(|unreadable| unreadable.id, |vm| Some(vm.id));
+    fn hand_over(&mut self, vm: Result<Vm, UnreadableVm>, wanted: Wanted<'_>, visitor: &mut impl VmVisitor) {
+        let id = vm.as_ref().map_or_else(|unreadable| unreadable.id, |vm| Some(vm.id));
         if id.is_some_and(|id| !is_wanted(wanted, id)) {
             return;
         }
-        if let Some(id) = id
-            && let Some(was_handed_over) = self.vms.insert(id, read.is_ok())
-        {
-            self.vms.insert(id, false);
-            if was_handed_over {
-                // Which of the two is the whole one?
-                let problem = "uuid: expected once in the list, found again".to_owned();
-                self.unreadable.push(unreadable(visitor.forget(id), Some(id), problem));
+        match (id.and_then(|id| Some((id, self.vms.insert(id, vm.is_ok())?))), vm) {
+            (Some((id, was_handed_over)), _) => {
+                self.vms.insert(id, false);
+                if was_handed_over {
+                    // Which of the two is the whole one?
+                    let problem = "uuid: expected once in the list, found again".to_owned();
+                    self.unreadable.push(unreadable(visitor.forget(id), Some(id), problem));
+                }
             }
-            return;
-        }
-        match read {
-            Ok(vm) => visitor.vm(vm),
-            Err(unreadable) => self.unreadable.push(unreadable),
+            (None, Ok(vm)) => visitor.vm(vm),
+            (None, Err(unreadable)) => self.unreadable.push(unreadable),
         }
     }
 

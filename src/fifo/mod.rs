@@ -4,7 +4,6 @@
 //! storage. Both speak through a [`Transport`]: the real network ([`HttpTransport`]) or a simulated one. [`WriteAnswer`]
 //! keeps "was not done" apart from "may have been done"; [`crate::apply`] looks and decides.
 
-mod auth;
 mod endpoint;
 mod error;
 mod http_transport;

@@ -29,7 +29,6 @@ impl ETag {
 pub struct VmRead {
     pub vm: Result<Vm, UnreadableVm>,
     pub etag: Option<ETag>,
-    /// The server's clock when it answered.
     pub server_date: Option<DateTime<Utc>>,
 }
 

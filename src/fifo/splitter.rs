@@ -58,10 +58,7 @@ impl Splitter {
     }
 
     /// Takes the next piece and hands every element that it completes to `each`.
-    ///
-    /// # Errors
-    ///
-    /// When this cannot be, or become, a list. The splitter is of no use afterwards.
+    /// An error: when this cannot be, or become, a list. The splitter is of no use afterwards.
     pub fn push(&mut self, piece: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), ListError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.extend_from_slice(piece);
@@ -105,10 +102,7 @@ impl Splitter {
     }
 
     /// Says that nothing more comes, and gives how many elements there were.
-    ///
-    /// # Errors
-    ///
-    /// When the closing bracket has not come.
+    /// An error: when the closing bracket has not come.
     pub fn finish(self) -> Result<usize, ListError> {
         if self.is_whole() { Ok(self.elements) } else { Err(ListError::Cut { elements: self.elements }) }
     }

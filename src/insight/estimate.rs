@@ -21,14 +21,28 @@ pub struct Estimate {
 impl Estimate {
     /// Estimates what is done to one VM.
     pub fn of(planned: &VmPlan, vm: &Vm) -> Self {
-        planned
-            .due_actions()
-            .iter()
-            .map(|action| Self::of_action(action, vm))
-            .fold(Self::default(), Self::plus)
+        let mut sum = Self::default();
+        for action in planned.due_actions() {
+            match action {
+                Action::Create(create) => {
+                    let bytes = expected_upload_bytes(vm, create);
+                    sum.upload_bytes = sum.upload_bytes.saturating_add(bytes.unwrap_or(0));
+                    sum.creates += 1;
+                    sum.creates_unknown += usize::from(bytes.is_none());
+                }
+                Action::DeleteLocal(delete) => {
+                    let backup = delete.backup.and_then(|id| vm.backups.get(id));
+                    let bytes = backup.and_then(|backup| backup.local_size_bytes).unwrap_or(0);
+                    sum.freed_bytes = sum.freed_bytes.saturating_add(bytes);
+                }
+                Action::DeleteCloud(delete) => {
+                    sum.pruned_bytes = sum.pruned_bytes.saturating_add(delete.size_bytes.unwrap_or(0));
+                }
+            }
+        }
+        sum
     }
 
-    /// Adds up two estimates.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -37,28 +51,6 @@ impl Estimate {
             upload_bytes: self.upload_bytes.saturating_add(other.upload_bytes),
             creates: self.creates + other.creates,
             creates_unknown: self.creates_unknown + other.creates_unknown,
-        }
-    }
-
-    fn of_action(action: &Action, vm: &Vm) -> Self {
-        match action {
-            Action::Create(create) => {
-                let bytes = expected_upload_bytes(vm, create);
-                Self {
-                    upload_bytes: bytes.unwrap_or(0),
-                    creates: 1,
-                    creates_unknown: usize::from(bytes.is_none()),
-                    ..Self::default()
-                }
-            }
-            Action::DeleteLocal(delete) => {
-                let backup = delete.backup.and_then(|id| vm.backups.get(id));
-                let bytes = backup.and_then(|backup| backup.local_size_bytes);
-                Self { freed_bytes: bytes.unwrap_or(0), ..Self::default() }
-            }
-            Action::DeleteCloud(delete) => {
-                Self { pruned_bytes: delete.size_bytes.unwrap_or(0), ..Self::default() }
-            }
         }
     }
 }

@@ -1,5 +1,4 @@
-//! What each tier of a VM holds in storage: for its own `keep`, for other reasons, for the sake of what descends from it, and
-//! what of it has expired; and the bytes a month that it takes.
+//! What each tier of a VM holds in storage, and the bytes a month that it takes.
 
 use crate::inventory::Backup;
 use crate::plan::keep::{Keep, Keeps};
@@ -8,7 +7,6 @@ use crate::policy::{Name, TierIndex};
 use chrono::TimeDelta;
 use serde::Serialize;
 
-/// The month that a tier's bytes are told for.
 const MONTH: TimeDelta = TimeDelta::days(30);
 
 /// What a tier of a VM holds in storage. Each backup counts once, under the first of these.
@@ -21,14 +19,12 @@ pub struct TierStorage {
     pub kept_otherwise: StoredUsage,
     /// What only stays because backups that stay descend from it.
     pub kept_for_descendants: StoredUsage,
-    /// What is no longer wanted.
     pub expired: StoredUsage,
     /// The stored bytes of the tier's backups of the last 30 days; of a tier whose gaps are longer the part of the newest that
     /// falls to 30 days. `None` where no size is known.
     pub month_size_bytes: Option<u64>,
 }
 
-/// How much some backups hold in storage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoredUsage {
     pub backups: usize,
@@ -43,7 +39,6 @@ impl StoredUsage {
     }
 }
 
-/// Adds up what each tier of a VM holds in storage, coarsest first.
 pub fn tier_storage(view: &VmView<'_>, keeps: &Keeps) -> Vec<TierStorage> {
     let named = |tier: TierIndex| TierStorage {
         tier: view.tier(tier).name.clone(),
@@ -64,7 +59,6 @@ pub fn tier_storage(view: &VmView<'_>, keeps: &Keeps) -> Vec<TierStorage> {
     tiers
 }
 
-/// Works out the bytes a month that a tier takes, from its restorable backups.
 fn month_size_bytes(view: &VmView<'_>, tier: TierIndex) -> Option<u64> {
     let of_tier = |backup: &&BackupView<'_>| backup.tier == Some(tier);
     let mut sized =

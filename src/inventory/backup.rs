@@ -8,7 +8,6 @@ use std::sync::Arc;
 /// FiFo writes each key by itself as things happen, so any subset can be seen; `None` means that the key was not there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {
-    /// Its UUID.
     pub id: BackupId,
     /// The comment it was created with; by it a policy's tier knows its own.
     #[serde(serialize_with = "write_shared", deserialize_with = "read_shared")]
@@ -16,14 +15,12 @@ pub struct Backup {
     /// When sniffle accepted it, by sniffle's clock, to the microsecond. Missing on the remains of a backup that was
     /// deleted while it uploaded.
     pub timestamp: Option<DateTime<Utc>>,
-    /// How far FiFo says it got.
     pub state: RecordedState,
     /// The backup that this one is an increment on; `None` on a full one, and on an incremental one until its upload begins.
     pub parent: Option<BackupId>,
     pub local: LocalState,
     /// Bytes the snapshot holds on the hypervisor, re-measured about every 15 minutes.
     pub local_size_bytes: Option<u64>,
-    /// The objects it is stored as, one a disk.
     pub files: Vec<StoredFile>,
     /// The size at the record's top level (FiFo before 2016), in bytes.
     pub record_size_bytes: Option<u64>,
@@ -64,8 +61,6 @@ impl Backup {
     }
 
     /// Finds what FiFo has not recorded of its stored objects; `None` when each has a size and checksum.
-    ///
-    /// FiFo before 2016 writes one size and one checksum at the record's top level and only names the objects.
     pub fn missing_file_info(&self) -> Option<MissingFileInfo> {
         let is_told =
             |count: usize, of_all: bool| if count == 0 { of_all } else { count == self.files.len() };
@@ -88,30 +83,21 @@ impl Backup {
 pub enum LocalState {
     /// The key is missing: until the upload has ended, and sometimes for ever.
     Unknown,
-    /// `false`.
     Absent,
-    /// `true`.
     Present,
 }
 
 impl From<Option<bool>> for LocalState {
     fn from(local: Option<bool>) -> Self {
-        match local {
-            None => Self::Unknown,
-            Some(false) => Self::Absent,
-            Some(true) => Self::Present,
-        }
+        local.map_or(Self::Unknown, |is_there| if is_there { Self::Present } else { Self::Absent })
     }
 }
 
-/// What a completed backup's record lacks of its stored objects.
+/// What a completed backup's record lacks: all of its stored objects, or the size or checksum of at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingFileInfo {
-    /// It names none.
     Files,
-    /// The size of at least one.
     Size,
-    /// The checksum of at least one.
     Checksum,
 }
 
@@ -175,7 +161,6 @@ impl Disk {
 pub enum RecordedState {
     /// No state: accepted, and not started (it may never start).
     Accepted,
-    /// The upload has started.
     Uploading,
     /// FiFo says that it is complete; that does not mean that it is any good.
     Completed,

@@ -35,12 +35,10 @@ impl Backups {
         self.records.iter_mut().for_each(|backup| backup.files.shrink_to_fit());
     }
 
-    /// Returns how many there are.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -56,7 +54,6 @@ impl Backups {
         self.parents.get_or_init(|| self.records.iter().map(find).collect())[position]
     }
 
-    /// Returns a backup.
     pub fn get(&self, id: BackupId) -> Option<&Backup> {
         self.position(id).and_then(|at| self.records.get(at))
     }
@@ -67,12 +64,10 @@ impl Backups {
         self.position(id).and_then(|at| self.records.get_mut(at))
     }
 
-    /// Returns whether a backup is there.
     pub fn contains(&self, id: BackupId) -> bool {
         self.position(id).is_some()
     }
 
-    /// Returns the backups, by UUID.
     pub fn values(&self) -> slice::Iter<'_, Backup> {
         self.records.iter()
     }
@@ -83,7 +78,6 @@ impl Backups {
         self.records.iter_mut()
     }
 
-    /// Returns the UUIDs, in their order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = BackupId> + '_ {
         self.ids.iter().copied()
     }
@@ -100,12 +94,10 @@ impl Backups {
         }
     }
 
-    /// Takes a backup out.
     pub fn remove(&mut self, id: BackupId) {
         self.retain(|backup| backup.id != id);
     }
 
-    /// Takes out all backups but these.
     pub fn retain(&mut self, is_kept: impl FnMut(&Backup) -> bool) {
         self.parents.take();
         self.records.retain(is_kept);

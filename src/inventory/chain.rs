@@ -1,34 +1,28 @@
 //! How backups hang together: the steps that a restore takes.
 
 use super::{Backup, BackupId, Backups};
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// The way from a backup back to the full one that it rests on, in storage.
-///
-/// FiFo's own restore would stop early at an ancestor that is still local; this is the way when nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain<'a> {
     /// The backup itself first, then its parent, and so on.
     pub steps: Vec<&'a Backup>,
-    /// Where the way ends.
     pub end: ChainEnd,
 }
 
 impl Chain<'_> {
-    /// Gives the bytes to fetch for a restore; `None` when the size of a step is not known.
+    /// Returns the bytes to fetch for a restore; `None` when the size of a step is not known.
     pub fn size_bytes(&self) -> Option<u64> {
         self.steps.iter().try_fold(0_u64, |sum, step| Some(sum.saturating_add(step.size_bytes()?)))
     }
 }
 
-/// How a [`Chain`] ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainEnd {
-    /// At a backup without a parent.
     Full,
-    /// At a parent that is not there.
     Missing(BackupId),
-    /// At a backup that was already on the way.
     Loop(BackupId),
 }
 
@@ -49,31 +43,72 @@ pub fn chain_of(backups: &Backups, id: BackupId) -> Option<Chain<'_>> {
     Some(Chain { steps, end })
 }
 
-/// Finds the backups of which every step back to a full one is there and is good, given whether each backup is good.
+/// What a restore fetches from storage, one backup after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Restore {
+    /// The number of backups, when no snapshot is left on the hypervisor.
+    pub steps: usize,
+    /// Their total size in bytes; `None` when the size of one is unknown.
+    pub size_bytes: Option<u64>,
+    /// The number of backups now: FiFo stops at the first one whose snapshot is there. 0 is a rollback.
+    pub steps_now: usize,
+}
+
+impl Restore {
+    /// What a full backup is added to.
+    pub const NOTHING: Self = Self { steps: 0, size_bytes: Some(0), steps_now: 0 };
+
+    /// Adds a backup that is taken from the last of these.
+    #[must_use]
+    pub fn and(self, size_bytes: Option<u64>, is_local: bool) -> Self {
+        Self {
+            steps: self.steps + 1,
+            size_bytes: self.size_bytes.zip(size_bytes).map(|(sum, own)| sum.saturating_add(own)),
+            steps_now: if is_local { 0 } else { self.steps_now + 1 },
+        }
+    }
+}
+
+/// Goes up each chain from its full backup, and returns by [position](Backups::position) what `step` makes of each backup and of
+/// what its parent came to, which for a full one is `begin`. `None` where a step gives it, an ancestor is missing, or there is
+/// a loop.
 ///
-/// Both are in the order of [`Backups::values`]. Takes each backup once, however long the chains are.
-pub fn restorable(backups: &Backups, is_good: &[bool]) -> Vec<bool> {
-    let mut known: Vec<Option<bool>> = is_good.iter().map(|&good| (!good).then_some(false)).collect();
-    let mut steps = Vec::new();
+/// Takes each backup once, however long the chains are.
+pub fn along_chains<T: Clone>(
+    backups: &Backups,
+    begin: T,
+    step: impl Fn(usize, T) -> Option<T>,
+) -> Vec<Option<T>> {
+    let mut found: Vec<Option<T>> = vec![None; backups.len()];
+    let mut is_known = vec![false; backups.len()];
+    let mut path = Vec::new();
     for first in 0..backups.len() {
         let mut next = Some(first);
-        let verdict = loop {
+        let mut below = loop {
             // A parent that is not there.
-            let Some(at) = next else { break false };
-            if let Some(verdict) = known[at] {
-                break verdict;
+            let Some(at) = next else { break None };
+            // To come back to one on the way, of which nothing is found yet, is a loop.
+            if std::mem::replace(&mut is_known[at], true) {
+                break found[at].clone();
             }
-            // To come back to it is a loop.
-            known[at] = Some(false);
-            steps.push(at);
+            path.push(at);
             if backups[at].parent.is_none() {
-                break true;
+                break Some(begin.clone());
             }
             next = backups.parent_position(at);
         };
-        steps.drain(..).for_each(|step| known[step] = Some(verdict));
+        for at in path.drain(..).rev() {
+            below = below.and_then(|below| step(at, below));
+            found[at].clone_from(&below);
+        }
     }
-    known.into_iter().map(|verdict| verdict == Some(true)).collect()
+    found
+}
+
+/// Finds the backups of which every step back to a full one is there and is good, given whether each backup is good.
+pub fn restorable(backups: &Backups, is_good: &[bool]) -> Vec<bool> {
+    let found = along_chains(backups, (), |at, ()| is_good[at].then_some(()));
+    found.iter().map(Option::is_some).collect()
 }
 
 #[cfg(test)]

@@ -12,17 +12,17 @@ pub struct NotAUuid;
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize,
+        )]
         #[serde(transparent)]
         pub struct $name(Uuid);
 
         impl $name {
-            /// Takes a UUID as an id of this kind.
             pub const fn new(uuid: Uuid) -> Self {
                 Self(uuid)
             }
 
-            /// Returns the UUID itself.
             pub const fn uuid(self) -> Uuid {
                 self.0
             }
@@ -54,10 +54,18 @@ macro_rules! id {
 }
 
 id! {
-    /// A VM's UUID.
     VmId
 }
 id! {
     /// A backup's UUID. Unique in the whole cloud; its snapshot and its stored files carry it as their name.
     BackupId
+}
+
+/// Names a VM: by its alias, or by the beginning of its UUID where that is empty.
+pub fn vm_name(alias: &str, uuid: Option<VmId>) -> String {
+    match (alias, uuid) {
+        ("", Some(id)) => id.short(),
+        ("", None) => "(no UUID)".to_owned(),
+        (alias, _) => alias.to_owned(),
+    }
 }

@@ -1,8 +1,5 @@
-//! What FiFo has, as it was read: plain data, no opinion.
-//!
-//! Nothing in here judges a backup (that needs a policy and an instant, see [`crate::plan`]) and nothing in here
-//! knows how FiFo spells things (see [`crate::fifo`]). An inventory is always a little stale and may be incomplete:
-//! a backup that is missing from it may exist.
+//! What FiFo has, as it was read: plain data, no opinion. An inventory is always a little stale and may be incomplete: a backup
+//! that is missing from it may exist.
 
 mod backup;
 mod backups;
@@ -12,8 +9,8 @@ mod vm;
 
 pub use backup::{Backup, Disk, LocalState, MissingFileInfo, RecordedState, StoredFile};
 pub use backups::Backups;
-pub use chain::{Chain, ChainEnd, chain_of, restorable};
-pub use ids::{BackupId, NotAUuid, VmId};
+pub use chain::{Chain, ChainEnd, Restore, along_chains, chain_of, restorable};
+pub use ids::{BackupId, NotAUuid, VmId, vm_name};
 pub use vm::{Metadata, Vm};
 
 use std::collections::BTreeMap;
@@ -30,17 +27,14 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Says whether the list showed nothing at all, readable or not.
-    ///
-    /// FiFo answers so to a user who may see no VM, so this must never be treated as "there are no VMs".
+    /// Says whether the list showed nothing at all. FiFo answers so to a user who may see no VM, so this must never be treated as
+    /// "there are no VMs".
     pub fn is_empty(&self) -> bool {
         self.vms.is_empty() && self.unreadable.is_empty()
     }
 }
 
-/// An element of the VM list of which some part could not be understood.
-///
-/// It is *not* a VM without backups: what it has is unknown.
+/// An element of the VM list of which some part could not be understood. What it has is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnreadableVm {
     /// Its alias, or an empty text where not even that could be read.

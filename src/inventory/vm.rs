@@ -1,32 +1,24 @@
 use super::{Backups, VmId};
 use std::collections::BTreeMap;
 
-/// One VM and its backups.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vm {
-    /// Its UUID.
     pub id: VmId,
     /// Its name for people; empty when it has none. Not unique.
     pub alias: String,
-    /// The organisation that owns it.
     pub owner: Option<String>,
-    /// The package (size class) it was made with.
     pub package: Option<String>,
-    /// The dataset (image) it was made from.
     pub dataset: Option<String>,
     /// The hypervisor it is on; `None` when it is on none (stored, or being moved).
     pub hypervisor: Option<String>,
     /// FiFo's word for what it is doing (`running`, `stopped`, `stored`, …); empty when the record has none.
     pub state: String,
-    /// Set while it is being created. Missing in old versions, which is taken as not set.
+    /// Missing in old versions of FiFo, which is taken as not set; so is `deleting`.
     pub creating: bool,
-    /// Set while it is being deleted. Missing in old versions, which is taken as not set.
     pub deleting: bool,
     /// Whether it has delegated datasets; FiFo refuses to back such a VM up.
     pub delegated_datasets: bool,
-    /// Its metadata, flattened.
     pub metadata: Metadata,
-    /// Its backups.
     pub backups: Backups,
 }
 

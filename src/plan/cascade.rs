@@ -5,9 +5,7 @@ use crate::inventory::{BackupId, Backups, Vm};
 use crate::policy::Policy;
 use chrono::{DateTime, Utc};
 
-/// What is lost if a backup and all its descendants go. The smaller one costs less.
-///
-/// Compared field by field, in this order.
+/// What is lost if a backup and all its descendants go, compared field by field, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CascadeCost {
     /// The number of restorable backups that would be lost.
@@ -16,7 +14,6 @@ pub struct CascadeCost {
     pub descendants: usize,
     /// When it was taken: of two that cost the same, the older one goes first.
     pub taken: Option<DateTime<Utc>>,
-    /// Its UUID, so that no two backups cost the same.
     pub backup: BackupId,
 }
 
@@ -30,7 +27,6 @@ pub struct CascadeCosts<'a> {
 }
 
 impl<'a> CascadeCosts<'a> {
-    /// Counts what depends on each of a VM's backups.
     pub fn new(vm: &'a Vm, policy: &Policy, now: DateTime<Utc>) -> Self {
         let backups = &vm.backups;
         let mut is_restorable = vec![false; backups.len()];
@@ -53,8 +49,6 @@ impl<'a> CascadeCosts<'a> {
 
     /// Returns what is lost if a backup and all its descendants go; one that is gone has only the descendants that still
     /// name it.
-    ///
-    /// A backup that depends on one of these descends from it, so nothing else stops being restorable.
     pub fn of(&self, backup: BackupId) -> CascadeCost {
         let children = || self.backups.values().zip(&self.lost).filter(|(it, _)| it.parent == Some(backup));
         let ((restorable, descendants), taken) = match self.backups.position(backup) {

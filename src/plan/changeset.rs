@@ -112,7 +112,6 @@ impl SnapshotUsage {
         })
     }
 
-    /// Adds what others hold.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -172,7 +171,6 @@ impl VmPlan {
         }
     }
 
-    /// Says whether its actions are held back by a suspension.
     pub fn is_suspended(&self) -> bool {
         self.suspended.is_some()
     }
@@ -182,7 +180,6 @@ impl VmPlan {
         if self.is_suspended() { &[] } else { &self.actions }
     }
 
-    /// Counts the due deletes from storage.
     pub fn cloud_deletes(&self) -> usize {
         self.due_actions().iter().filter(|action| action.is_cloud_delete()).count()
     }
@@ -194,7 +191,6 @@ impl VmPlan {
             || self.refused_deletes > 0
     }
 
-    /// Gives the first note with a code.
     pub fn note(&self, code: NoteCode) -> Option<&Note> {
         self.notes.iter().find(|note| note.code == code)
     }
@@ -245,32 +241,26 @@ pub enum Action {
 }
 
 impl Action {
-    /// Says whether a backup is made.
     pub fn is_create(&self) -> bool {
         matches!(self, Self::Create(_))
     }
 
-    /// Says whether a snapshot is deleted on a hypervisor.
     pub fn is_local_delete(&self) -> bool {
         matches!(self, Self::DeleteLocal(_))
     }
 
-    /// Says whether a backup is deleted from storage.
     pub fn is_cloud_delete(&self) -> bool {
         matches!(self, Self::DeleteCloud(_))
     }
 
-    /// Gives the create, if it is one.
     pub fn as_create(&self) -> Option<&Create> {
         if let Self::Create(create) = self { Some(create) } else { None }
     }
 
-    /// Gives the local delete, if it is one.
     pub fn as_local_delete(&self) -> Option<&DeleteLocal> {
         if let Self::DeleteLocal(delete) = self { Some(delete) } else { None }
     }
 
-    /// Gives the delete from storage, if it is one.
     pub fn as_cloud_delete(&self) -> Option<&DeleteCloud> {
         if let Self::DeleteCloud(delete) = self { Some(delete) } else { None }
     }

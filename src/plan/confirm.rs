@@ -2,10 +2,8 @@
 
 use super::changeset::{Action, Plan, Status, VmPlan};
 use crate::inventory::VmId;
-use chrono::{DateTime, FixedOffset};
 use std::collections::BTreeMap;
 
-/// What a saved plan and a fresh one both list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfirmedPlan {
     /// The VMs of the fresh plan with something to do, each with only the actions that the saved plan lists too, doing no
@@ -18,15 +16,11 @@ pub struct ConfirmedPlan {
 /// A VM of which a saved plan lists something that is not going to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedVm {
-    /// The VM.
     pub vm: Option<VmId>,
-    /// Its alias.
     pub alias: String,
-    /// Why.
     pub why: SkipReason,
 }
 
-/// Why a VM is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
     /// The VM has changed since the plan, and some of what is listed would still be wanted, in this way or another, or the
@@ -57,7 +51,11 @@ pub fn confirm(saved: &Plan, fresh: &Plan) -> ConfirmedPlan {
         let has_changed = listed.fingerprint.is_none() || listed.fingerprint != fresh.fingerprint;
         let is_at_rest = matches!(fresh.status, Status::Changes | Status::Unprotected | Status::UpToDate);
         // The listed backup may still be to be made in another way: full instead of incremental, say.
-        let is_still_due = created(listed).is_some_and(|listed| created(fresh) == Some(listed));
+        let created = |vm: &VmPlan| {
+            let create = vm.due_actions().iter().find_map(Action::as_create)?;
+            Some((create.tier.clone(), create.due_since))
+        };
+        let is_still_due = created(listed).is_some() && created(listed) == created(fresh);
         if has_changed && (!wanted.is_empty() || !is_at_rest || is_still_due) {
             leave_out(SkipReason::Changed);
         } else if wanted.is_empty() {
@@ -70,12 +68,6 @@ pub fn confirm(saved: &Plan, fresh: &Plan) -> ConfirmedPlan {
         }
     }
     ConfirmedPlan { vms, skipped }
-}
-
-/// Gives the tier and the due time of the backup that a plan creates.
-fn created(vm: &VmPlan) -> Option<(&str, DateTime<FixedOffset>)> {
-    let create = vm.due_actions().iter().find_map(Action::as_create)?;
-    Some((create.tier.as_str(), create.due_since))
 }
 
 /// Gives the fresh plan's actions that the listed plan has too, none sooner than listed; one that waits for a create only

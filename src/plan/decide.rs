@@ -5,7 +5,7 @@ use super::changeset::{
 };
 use super::due::{Attempts, Occurrences, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
-use super::keep::{self, Keep, Keeps, unwanted_locally};
+use super::keep::{self, Keeps, unwanted_locally};
 use super::last_kept::last_kept;
 use super::note::{Note, NoteCode};
 use super::notes::{backup_notes, name_of, time_text, vm_note};
@@ -15,15 +15,13 @@ use super::prune::Expired;
 use super::request::Request;
 use super::standing::{BackupView, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
-use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind, weekday_text};
-use chrono::{DateTime, Utc};
+use crate::policy::{Match, MissingParent, Policies, TierIndex, TierKind, weekday_text};
 use std::collections::HashSet;
 use uuid::Uuid;
 
 /// The placeholder UUID of the backup to be created: the greatest, so that it wins every tie as the newest.
 const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
 
-/// Decides what is to be done to one VM.
 pub fn decide(vm: &Vm, policies: &Policies, request: impl Into<Request>) -> VmPlan {
     let request = request.into();
     let plan = match policies.policy_for(vm) {
@@ -31,22 +29,21 @@ pub fn decide(vm: &Vm, policies: &Policies, request: impl Into<Request>) -> VmPl
             let view = VmView::one_of(vm, policies, policy, request);
             decide_under(&view, &Occurrences::new(policy, request.due_at))
         }
-        Match::Unprotected => without_policy(vm, &[]),
-        Match::Conflict(policies) => without_policy(vm, &policies),
+        claims => without_policy(vm, &claims),
     };
     VmPlan { fingerprint: Some(fingerprint(vm)), ..plan }
 }
 
-/// Returns the plan of a VM that no single policy claims, as [`untouched`] does; these are the several that do.
-pub(super) fn without_policy(vm: &Vm, policies: &[&Policy]) -> VmPlan {
-    let Some(first) = policies.first() else {
+/// Returns the plan of a VM that no single policy claims, as [`untouched`] does.
+pub(super) fn without_policy(vm: &Vm, claims: &Match<'_>) -> VmPlan {
+    let Match::Conflict(policies) = claims else {
         return untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"));
     };
     let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
     let text = format!(
         "claimed by {} with the same priority ({}); give one a higher `priority` or exclude it from the others",
         names.join(" and "),
-        first.priority
+        policies.first().map_or(0, |policy| policy.priority)
     );
     untouched(vm, Status::Conflict, Note::vm(NoteCode::PolicyConflict, text))
 }
@@ -64,10 +61,8 @@ pub(crate) fn decide_under(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> 
     let suspended = suspended.flatten();
     let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(view)).collect();
     let keeps = Keeps::of(view);
-    let (idle, mut actions) = creates_and_local_deletes(view, occurrences, &keeps.local, &mut notes);
     let expired = Expired::of(view, &keeps);
-    // Old backups go last: not before the new one is there.
-    actions.extend(deletes_from_storage(view, &expired));
+    let (idle, mut actions) = actions_under(view, occurrences, &keeps, &expired, &mut notes);
     notes.extend(backup_notes(view, &expired));
     // There is one of each of these for each VM of a cloud, and most of them are short.
     actions.shrink_to_fit();
@@ -90,33 +85,38 @@ pub(crate) fn decide_under(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> 
 
 /// Returns what is to be done to a VM, whether or not a suspension holds it back.
 pub(crate) fn actions(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<Action> {
-    decide_under(view, occurrences).actions
+    let keeps = Keeps::of(view);
+    let (_, actions) = actions_under(view, occurrences, &keeps, &Expired::of(view, &keeps), &mut Vec::new());
+    actions
 }
 
-/// Decides on creates and local deletes, and on the status where there are none; adds the notes that explain a create, or why
-/// there is none.
-fn creates_and_local_deletes(
+/// Decides on the actions, and on the status where there are none; adds the notes that explain a create, or why there is none.
+fn actions_under(
     view: &VmView<'_>,
     occurrences: &Occurrences<'_>,
-    local: &[Option<Keep>],
+    keeps: &Keeps,
+    expired: &Expired<'_, '_>,
     notes: &mut Vec<Note>,
 ) -> (Status, Vec<Action>) {
     let create = decide_create(view, occurrences, notes);
     // FiFo would refuse, or is in the middle of something: nothing is done to such a VM until that has passed.
     let can_be_backed_up = cannot_back_up(view.vm).is_none();
-    let deletes = if can_be_backed_up { unwanted_locally(view, local) } else { Vec::new() };
+    let deletes = if can_be_backed_up { unwanted_locally(view, &keeps.local) } else { Vec::new() };
     let mut actions: Vec<Action> =
         deletes.iter().filter_map(|it| delete_local(view, it, None)).map(Action::DeleteLocal).collect();
+    let mut idle = Status::UpToDate;
     match create {
-        Err(idle) => (idle, actions),
+        Err(status) => idle = status,
         Ok(create) => {
             let now: HashSet<BackupId> = deletes.into_iter().map(BackupView::id).collect();
             let later = deletes_after(view, &create, &now);
             actions.push(Action::Create(create));
             actions.extend(later.into_iter().map(Action::DeleteLocal));
-            (Status::Changes, actions)
         }
     }
+    // Old backups go last: not before the new one is there.
+    actions.extend(deletes_from_storage(view, expired));
+    (idle, actions)
 }
 
 /// Returns the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
@@ -133,23 +133,14 @@ fn suspension(view: &VmView<'_>) -> Option<(Option<Box<SuspendedUntil>>, Note)> 
     })
 }
 
-/// A tier that is due, with the attempts at it.
-struct DueTier {
-    tier: TierIndex,
-    since: DateTime<Utc>,
-    attempts: Attempts,
-}
-
 /// Decides which backup is to be made now; where none is, how the VM stands.
 fn decide_create(
     view: &VmView<'_>,
     occurrences: &Occurrences<'_>,
     notes: &mut Vec<Note>,
 ) -> Result<Create, Status> {
-    let mut due: Vec<DueTier> = unsatisfied(view, occurrences)
-        .into_iter()
-        .map(|(tier, since)| DueTier { tier, since, attempts: attempts(view, occurrences, tier) })
-        .collect();
+    let mut due: Vec<Attempts> =
+        unsatisfied(view, occurrences).into_iter().map(|(tier, since)| attempts(view, tier, since)).collect();
     if !due.is_empty() && cannot_back_up(view.vm).is_some() {
         return Err(Status::Blocked);
     }
@@ -161,15 +152,15 @@ fn decide_create(
     if due.is_empty() {
         return Err(Status::UpToDate);
     }
-    let is_full = |due: &&DueTier| view.tier(due.tier).kind == TierKind::Full;
+    let is_full = |due: &&Attempts| view.tier(due.tier).kind == TierKind::Full;
     let full: Vec<TierIndex> = due.iter().filter(is_full).map(|due| due.tier).collect();
     // What has not failed yet goes first, so that a tier that will not go through never keeps the others from theirs. The
     // sort is stable: within each group the coarsest stays the first.
-    due.sort_by_key(|due| due.attempts.failed > 0);
+    due.sort_by_key(|due| due.failed > 0);
     let mut idle = Status::Blocked;
     for due in due {
-        if due.attempts.is_backing_off(view.now) {
-            if !due.attempts.gave_up {
+        if due.is_backing_off(view.now) {
+            if !due.gave_up {
                 idle = Status::Waiting;
             }
             continue;
@@ -202,27 +193,25 @@ fn decide_create(
     Err(idle)
 }
 
-/// Reports a tier whose attempts were given up for now, or whose next one waits.
-fn attempts_note(view: &VmView<'_>, due: &DueTier) -> Option<Note> {
-    let Attempts { failed, next_at, gave_up } = due.attempts;
-    let code = match gave_up {
+fn attempts_note(view: &VmView<'_>, due: &Attempts) -> Option<Note> {
+    let failed = due.failed;
+    let code = match due.gave_up {
         true => NoteCode::GaveUp,
-        false if due.attempts.is_backing_off(view.now) => NoteCode::RetryLater,
+        false if due.is_backing_off(view.now) => NoteCode::RetryLater,
         false => return None,
     };
     let times = if failed == 1 { "once".to_owned() } else { format!("{failed} times") };
-    let (tier, next) = (&view.tier(due.tier).name, time_text(view, next_at?));
+    let (tier, next) = (&view.tier(due.tier).name, time_text(view, due.next_at?));
     Some(Note::vm(code, format!("the {tier} failed {times}; it is tried again from {next}")))
 }
 
-fn create(view: &VmView<'_>, due: &DueTier, parent: Option<&BackupView<'_>>) -> Create {
+fn create(view: &VmView<'_>, due: &Attempts, parent: Option<&BackupView<'_>>) -> Create {
     let rules = view.tier(due.tier);
     let due_since = view.zone.moment(due.since);
-    let Attempts { failed, gave_up, .. } = due.attempts;
     let mut reason = format!("due since {}", weekday_text(due_since));
-    if failed > 0 {
-        reason.push_str(&format!(", try {}", failed + 1));
-        if !gave_up {
+    if due.failed > 0 {
+        reason.push_str(&format!(", try {}", due.failed + 1));
+        if !due.gave_up {
             reason.push_str(&format!(" of {}", view.policy.retry.attempts));
         }
     }
@@ -235,7 +224,7 @@ fn create(view: &VmView<'_>, due: &DueTier, parent: Option<&BackupView<'_>>) -> 
         comment: rules.comment.clone(),
         due_since,
         reason,
-        is_retry: failed > 0,
+        is_retry: due.failed > 0,
     }
 }
 
@@ -287,7 +276,7 @@ fn deletes_from_storage(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Act
             tier: view.tier(backup.tier?).name.to_string(),
             taken: view.zone.moment(backup.taken),
             size_bytes: backup.backup.size_bytes(),
-            reason: last_kept.remove(&backup.id())?.to_string(),
+            reason: last_kept.remove(&backup.id())?.reason,
         }))
     };
     expired.deletes.iter().filter_map(delete).collect()

@@ -1,74 +1,79 @@
 //! Which tier is due, and whether a backup of it may be started now.
 
 use super::note::NoteCode;
-use super::standing::VmView;
+use super::standing::{BackupView, VmView};
 use crate::inventory::{Vm, VmId};
 use crate::policy::{Policy, Tier, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::iter::successors;
+use std::mem::replace;
 use std::sync::OnceLock;
 
-/// A VM's states in which FiFo takes a backup.
 const BACKUP_STATES: [&str; 4] = ["running", "stopped", "booting", "shutting_down"];
 
 /// How far back [`Occurrences::recent`] goes.
 pub(crate) const RECENT: TimeDelta = TimeDelta::days(35);
 
-/// A policy's occurrences around an instant, looked up once for all VMs that share them.
+/// The occurrences of a policy's schedules, looked up once for all VMs, as seen from an instant.
 #[derive(Clone, Debug)]
 pub struct Occurrences<'a> {
     policy: &'a Policy,
     now: DateTime<Utc>,
-    last: Vec<Option<DateTime<Utc>>>,
-    next: Vec<Option<DateTime<Utc>>>,
+    /// By tier and without its spread, oldest first: from the last one before the time that is looked at, a spread further back,
+    /// to the first one after it.
+    dues: Cow<'a, [Vec<DateTime<Utc>>]>,
     /// Those of each tier within [`RECENT`] and its spread before now, oldest first; looked up when they are first needed.
     recent: Vec<OnceLock<Vec<DateTime<Utc>>>>,
-    /// Whether `last` and `next` are those of one VM, its share of each spread included.
-    is_of_one_vm: bool,
 }
 
 impl<'a> Occurrences<'a> {
-    /// Looks up each tier's last occurrence at or before an instant, and the next one after it.
+    /// Looks up those around an instant.
     pub fn new(policy: &'a Policy, now: DateTime<Utc>) -> Self {
-        let last = policy.tiers.iter().map(|tier| tier.schedule.last_at_or_before(now)).collect();
-        let next = policy.tiers.iter().map(|tier| tier.schedule.next_after(now)).collect();
-        let recent = vec![OnceLock::new(); policy.tiers.len()];
-        Self { policy, now, last, next, recent, is_of_one_vm: false }
+        Self::over(policy, now, now)
     }
 
-    /// Takes each tier's last and next occurrence for one VM, its share of the spread included, from a caller that has
-    /// looked up many of them at once.
-    pub(crate) fn of_one_vm(
-        policy: &'a Policy,
-        now: DateTime<Utc>,
-        last: Vec<Option<DateTime<Utc>>>,
-        next: Vec<Option<DateTime<Utc>>>,
-    ) -> Self {
-        Self { policy, now, last, next, recent: Vec::new(), is_of_one_vm: true }
+    /// Looks up those of a time, as seen from its beginning.
+    pub(crate) fn over(policy: &'a Policy, from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
+        let of_tier = |tier: &Tier| {
+            let next = |instant: &DateTime<Utc>| tier.schedule.next_after(*instant);
+            let earliest = from - tier.spread;
+            let first = tier.schedule.last_at_or_before(earliest).or_else(|| next(&earliest));
+            let mut is_over = false;
+            successors(first, next).take_while(|due| !replace(&mut is_over, *due > until)).collect()
+        };
+        let dues = policy.tiers.iter().map(of_tier).collect();
+        Self { policy, now: from, dues, recent: vec![OnceLock::new(); policy.tiers.len()] }
     }
 
-    /// Returns the instant for which they were looked up.
+    /// Returns the same as seen from another instant of that time.
+    pub(crate) fn at(&self, now: DateTime<Utc>) -> Occurrences<'_> {
+        let recent = vec![OnceLock::new(); self.policy.tiers.len()];
+        Occurrences { policy: self.policy, now, dues: Cow::Borrowed(&self.dues), recent }
+    }
+
     pub fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
     /// Returns the instant since which a VM's backup of a tier is due.
     pub fn last(&self, tier: TierIndex, vm: VmId) -> Option<DateTime<Utc>> {
-        let spread = self.policy.tiers[tier].spread;
-        if spread.is_zero() || self.is_of_one_vm {
-            return self.last[tier];
-        }
-        let shift = share_of(spread, vm);
-        self.policy.tiers[tier].schedule.last_at_or_before(self.now - shift).map(|instant| instant + shift)
+        let (past, due) = self.around(tier, vm);
+        past.checked_sub(1).and_then(due)
     }
 
     /// Returns the instant from which a VM's next backup of a tier will be due.
     pub fn next(&self, tier: TierIndex, vm: VmId) -> Option<DateTime<Utc>> {
-        if self.policy.tiers[tier].spread.is_zero() || self.is_of_one_vm {
-            return self.next[tier];
-        }
-        self.next_after(tier, vm, self.now)
+        let (past, due) = self.around(tier, vm);
+        due(past)
+    }
+
+    /// Counts the known due instants of a VM's tier that have passed, and returns how to find each of them.
+    fn around(&self, tier: TierIndex, vm: VmId) -> (usize, impl Fn(usize) -> Option<DateTime<Utc>>) {
+        let (dues, share) = (&self.dues[tier], share_of(self.policy.tiers[tier].spread, vm));
+        let past = dues.partition_point(|due| *due + share <= self.now);
+        (past, move |at| dues.get(at).map(|due| *due + share))
     }
 
     /// Returns the instants after `since`, up to now, from which a VM's backups of a tier were due, oldest first; `since`
@@ -80,20 +85,25 @@ impl<'a> Occurrences<'a> {
             let begin = self.now - RECENT - *spread;
             successors(next(&begin), next).take_while(|instant| *instant <= self.now).collect()
         });
-        let shift = if spread.is_zero() { TimeDelta::zero() } else { share_of(*spread, vm) };
-        let first = of_all.partition_point(|instant| *instant + shift <= since);
-        of_all[first..].iter().map(|instant| *instant + shift).take_while(|due| *due <= self.now).collect()
+        let share = share_of(*spread, vm);
+        let first = of_all.partition_point(|instant| *instant + share <= since);
+        of_all[first..].iter().map(|instant| *instant + share).take_while(|due| *due <= self.now).collect()
     }
 
     /// Returns the instant from which a VM's first backup of a tier after another instant will be due.
     pub fn next_after(&self, tier: TierIndex, vm: VmId, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let shift = share_of(self.policy.tiers[tier].spread, vm);
-        self.policy.tiers[tier].schedule.next_after(instant - shift).map(|instant| instant + shift)
+        let Tier { spread, schedule, .. } = &self.policy.tiers[tier];
+        let share = share_of(*spread, vm);
+        schedule.next_after(instant - share).map(|instant| instant + share)
     }
 }
 
-/// Returns a VM's fixed share of a spread, in whole seconds, from 0 up to but not including the spread.
+/// Returns a VM's fixed share of a spread, in whole seconds, from 0 up to but not including the spread; 0 for the VM of which
+/// nothing is known, with a UUID of zeros.
 pub(crate) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
+    if spread.is_zero() || vm.uuid().is_nil() {
+        return TimeDelta::zero();
+    }
     let digest = Sha256::digest(vm.uuid().as_bytes());
     let draw = digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
     let spread_secs = u128::try_from(spread.num_seconds()).unwrap_or(0);
@@ -141,9 +151,11 @@ pub fn unsatisfied(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<(Tie
 /// The longest pause between two attempts: less than a day, so that a nightly run never comes a minute too early.
 const PAUSE_MAX: TimeDelta = TimeDelta::hours(20);
 
-/// The failed attempts at a tier since its own due instant.
+/// The failed attempts at a tier since the instant from which it is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempts {
+    pub tier: TierIndex,
+    pub since: DateTime<Utc>,
     pub failed: u32,
     /// From when the next one may be made; `None` where none has failed.
     pub next_at: Option<DateTime<Utc>>,
@@ -152,26 +164,22 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Says whether the pause after the last failed attempt is not over at an instant.
     pub fn is_backing_off(&self, now: DateTime<Utc>) -> bool {
         self.next_at.is_some_and(|at| now < at)
     }
 }
 
-/// Counts the failed attempts at a tier since the occurrence that it is due for: the next one starts afresh.
+/// Counts the failed attempts at a tier since an occurrence that it is due for: the next one starts afresh.
 ///
 /// Each further attempt waits twice as long as the one before it, up to 20 hours, so that what will not succeed is tried
 /// often at first and takes next to no time from the other tiers in the long run.
-pub fn attempts(view: &VmView<'_>, occurrences: &Occurrences<'_>, tier: TierIndex) -> Attempts {
-    let since = occurrences.last(tier, view.vm.id);
+pub fn attempts(view: &VmView<'_>, tier: TierIndex, since: DateTime<Utc>) -> Attempts {
     let retry = view.policy.retry;
-    let mut attempts = Attempts { failed: 0, next_at: None, gave_up: false };
+    let mut attempts = Attempts { tier, since, failed: 0, next_at: None, gave_up: false };
     let mut pause = retry.backoff.min(PAUSE_MAX);
-    for backup in view.not_future_dated().filter(|backup| {
-        backup.tier == Some(tier)
-            && backup.standing.is_failure()
-            && since.is_none_or(|since| backup.taken >= since)
-    }) {
+    let is_failure =
+        |it: &&BackupView<'_>| it.tier == Some(tier) && it.standing.is_failure() && it.taken >= since;
+    for backup in view.not_future_dated().filter(is_failure) {
         attempts.failed += 1;
         attempts.next_at = Some(backup.taken + pause);
         pause = (pause * 2).min(PAUSE_MAX);

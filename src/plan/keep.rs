@@ -11,38 +11,28 @@ use chrono::TimeDelta;
 /// count as failed then, whatever `stuck_after` says.
 pub const EVIDENCE_AGE_MAX: TimeDelta = TimeDelta::days(35);
 
-/// Why a backup, or its snapshot, stays. Where there are several reasons the first of these counts.
+/// Why a backup, or its snapshot, stays; `show` has the words. Where there are several reasons the first of these counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Keep {
-    /// Its record has no timestamp.
     Unreadable,
-    /// Its timestamp is too far ahead.
     FutureDated,
-    /// It is of no tier.
     Unmanaged,
-    /// It is in progress.
     Running,
     /// On the hypervisor: it is stuck, and nothing newer can be restored, so it may still be running.
     MayBeRunning,
-    /// On the hypervisor: one that runs is taken from it.
     ParentOfRunning,
-    /// On the hypervisor: one that is stuck and may still be running is taken from it.
     ParentOfStuck,
     /// On the hypervisor: the next backup of this tier would be taken from it.
     ParentOf(TierIndex),
-    /// On the hypervisor: it is among the newest of its tier that `keep_local` asks for.
     KeepLocal,
-    /// In storage: it is among the newest of its tier that `keep` asks for.
     Keep,
     /// In storage: it is the newest that can be restored.
     Newest,
-    /// On the hypervisor: it cannot be restored from storage, and nothing newer can: its snapshot is the only copy.
+    /// On the hypervisor: it cannot be restored from storage, and nothing newer can.
     OnlyCopy,
-    /// In storage: it is wanted on the hypervisor.
     Local,
     /// In storage: it cannot be restored, and nothing newer can.
     NothingNewer,
-    /// In storage: one that stays descends from it.
     Needed,
     /// In storage: it cannot be restored, and is less than 35 days old.
     Evidence,
@@ -58,7 +48,6 @@ pub struct Keeps {
 }
 
 impl Keeps {
-    /// Finds out why each backup of a VM stays.
     pub fn of(view: &VmView<'_>) -> Self {
         let local = local(view);
         let stored = stored(view, &local);
@@ -71,7 +60,6 @@ impl Keeps {
     }
 }
 
-/// Enters what is left alone wherever it is.
 fn left_alone(view: &VmView<'_>) -> Vec<Option<Keep>> {
     let mut keeps = vec![Some(Keep::Unreadable); view.vm.backups.len() + 1];
     for backup in &view.backups {
@@ -114,8 +102,10 @@ pub(super) fn local(view: &VmView<'_>) -> Vec<Option<Keep>> {
     }
     // Storage cannot give that moment back and the snapshot can. Only the newest is kept; older ones would eat the quota. One
     // that never got as far as a snapshot does not take the place of an older one that did.
-    let lost =
-        |backup: &&BackupView<'_>| backup.tier.is_some() && backup.backup.holds_snapshot() && is_lost(backup);
+    let lost = |backup: &&BackupView<'_>| {
+        let is_lost = !backup.restorable && !backup.standing.is_running();
+        backup.tier.is_some() && backup.backup.holds_snapshot() && is_lost
+    };
     if let Some(backup) = view.not_future_dated().rev().find(lost).filter(|it| !view.is_superseded(it)) {
         enter(&mut keeps, backup.position, Keep::OnlyCopy);
     }
@@ -198,11 +188,6 @@ fn newest_of<'v, 'a>(
 ) -> impl Iterator<Item = &'v BackupView<'a>> {
     let count = count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
     view.restorable().rev().filter(move |backup| backup.tier == Some(tier)).take(count)
-}
-
-/// Says whether it can be had from nowhere but its snapshot: failed, hollow, stuck, or completed on a broken chain.
-fn is_lost(backup: &BackupView<'_>) -> bool {
-    !backup.restorable && !backup.standing.is_running()
 }
 
 /// Says whether a backup is stuck and may still be running: nothing newer can be restored.

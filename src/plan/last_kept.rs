@@ -1,7 +1,6 @@
-//! What kept an expired backup in storage last, as far as the records tell.
+//! What kept an expired backup in storage last, as far as the records tell: why it goes.
 
-use super::notes::name_of;
-use super::reason::LastKept;
+use super::notes::{name_of, newest_text, time_text};
 use super::standing::{BackupView, VmView};
 use crate::inventory::BackupId;
 use chrono::{DateTime, Utc};
@@ -9,45 +8,51 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-/// An expired backup that could be restored, and when it left the newest of its tier.
-struct Left<'v, 'a> {
-    at: DateTime<Utc>,
-    keep: u32,
-    backup: &'v BackupView<'a>,
+/// What kept an expired backup last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LastKept {
+    /// Until when it, or one that descends from it, was among the newest of its tier; `None` for one that cannot be restored.
+    pub(super) until: Option<DateTime<Utc>>,
+    pub(super) reason: String,
 }
 
 /// Finds what kept each expired backup last: its own place among the newest of its tier, or that of one which descends from
 /// it and is still on record. Both are by today's `keep`.
-pub fn last_kept<'a>(view: &VmView<'a>, expired: &[&BackupView<'a>]) -> BTreeMap<BackupId, LastKept> {
-    let zone = view.zone;
+pub(super) fn last_kept(view: &VmView<'_>, expired: &[&BackupView<'_>]) -> BTreeMap<BackupId, LastKept> {
     let mut left = left_keep(view, expired);
     // The one that left last keeps all that it descends from, as far as none that left later does; a backup comes before what
     // descends from it where both left at once.
-    left.sort_by_key(|left| (Reverse(left.at), left.backup.age_key()));
+    left.sort_by_key(|(at, _, backup)| (Reverse(*at), backup.age_key()));
     let expired_ids: BTreeSet<BackupId> = expired.iter().map(|backup| backup.id()).collect();
     let mut found: BTreeMap<BackupId, LastKept> = BTreeMap::new();
-    for Left { at, keep, backup } in left {
-        let until = zone.moment(at);
+    for (at, keep, backup) in left {
+        let (newest, until) = (newest_text(keep), time_text(view, at));
         let mut step = Some(backup.id());
         while let Some(id) = step.filter(|id| expired_ids.contains(id) && !found.contains_key(id)) {
-            let kept = if id == backup.id() {
-                LastKept::OwnKeep { keep, until }
+            let reason = if id == backup.id() {
+                format!("expired: no longer {newest} since {until}")
             } else {
-                LastKept::Descendant { backup: name_of(view, backup), keep, until }
+                format!("expired: needed by the {}, which was {newest} until {until}", name_of(view, backup))
             };
-            found.insert(id, kept);
+            found.insert(id, LastKept { until: Some(at), reason });
             step = view.vm.backups.get(id).and_then(|backup| backup.parent);
         }
     }
     for backup in expired.iter().filter(|backup| !backup.restorable) {
         let newer = view.restorable().find(|newer| newer.age_key() > backup.age_key());
-        found.extend(newer.map(|newer| (backup.id(), LastKept::Superseded { by: name_of(view, newer) })));
+        found.extend(newer.map(|newer| {
+            let reason = format!("expired: cannot be restored, and the newer {} can", name_of(view, newer));
+            (backup.id(), LastKept { until: None, reason })
+        }));
     }
     found
 }
 
-/// Finds when each expired backup that could be restored was no longer among the newest of its tier.
-fn left_keep<'v, 'a>(view: &VmView<'a>, expired: &[&'v BackupView<'a>]) -> Vec<Left<'v, 'a>> {
+/// Finds when each expired backup that could be restored was no longer among the so many newest of its tier.
+fn left_keep<'v, 'a>(
+    view: &VmView<'a>,
+    expired: &[&'v BackupView<'a>],
+) -> Vec<(DateTime<Utc>, u32, &'v BackupView<'a>)> {
     let mut by_tier: Vec<Vec<DateTime<Utc>>> = vec![Vec::new(); view.policy.tiers.len()];
     let mut places: BTreeMap<BackupId, usize> = BTreeMap::new();
     for backup in view.restorable() {
@@ -59,7 +64,7 @@ fn left_keep<'v, 'a>(view: &VmView<'a>, expired: &[&'v BackupView<'a>]) -> Vec<L
         let tier = backup.tier?;
         let keep = view.tier(tier).keep.map(NonZeroU32::get)?;
         let last_newer = places.get(&backup.id())? + usize::try_from(keep).ok()?;
-        Some(Left { at: *by_tier[tier].get(last_newer)?, keep, backup })
+        Some((*by_tier[tier].get(last_newer)?, keep, *backup))
     };
     expired.iter().filter_map(left).collect()
 }
@@ -155,28 +160,16 @@ mod tests {
                         .map(|newer| newer.taken)
                         .filter(|_| backup.restorable);
                     let children = expired.iter().filter(|it| it.backup.parent == Some(backup.id()));
-                    let of_children = children.filter_map(|it| until(&found[&it.id()])).max();
-                    prop_assert_eq!(until(&found[&backup.id()]), own.max(of_children));
+                    let of_children = children.filter_map(|it| found[&it.id()].until).max();
+                    prop_assert_eq!(found[&backup.id()].until, own.max(of_children));
                 }
             }
             Ok(())
         });
     }
 
-    fn until(kept: &LastKept) -> Option<DateTime<Utc>> {
-        match kept {
-            LastKept::OwnKeep { until, .. } | LastKept::Descendant { until, .. } => Some(until.to_utc()),
-            LastKept::Superseded { .. } => None,
-        }
-    }
-
     #[test]
     fn a_number_kept_is_told_with_its_words() {
-        let until = at("2026-11-18 01:00").fixed_offset();
-        let reason = LastKept::OwnKeep { keep: 7, until };
-        assert_eq!(
-            reason.to_string(),
-            "expired: no longer one of the 7 newest of its tier since 2026-11-18 01:00"
-        );
+        assert_eq!([1, 7].map(newest_text), ["the newest of its tier", "one of the 7 newest of its tier"]);
     }
 }

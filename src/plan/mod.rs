@@ -1,14 +1,9 @@
-//! The pure core: policies, an inventory and an instant in, a plan out. No clock, no network, no randomness; the same
-//! input gives the same bytes.
+//! The pure core: policies, an inventory and an instant in, a plan out. The same input gives the same bytes.
 //!
 //! [`Planner`] decides VM by VM ([`decide`]): which tier is due ([`due`]), what it is taken from ([`parent`]), which backups
 //! stay on the hypervisor and in storage, and why ([`keep`]), and which of the others are deleted. All of these look at a VM
 //! through [`standing::VmView`], where every backup has been judged once. [`audit`] checks on its own, from the records, that
-//! nothing in a plan could hurt; a VM whose plan breaks one of its rules is left out.
-//!
-//! Notes and reasons are sentences, written where they arise; what other modules need of a note besides is its code.
-//!
-//! What reports on plans and backups without deciding anything is in [`insight`](crate::insight).
+//! nothing in a plan could hurt. Notes and reasons are sentences, written where they arise.
 
 pub mod audit;
 mod cascade;
@@ -16,7 +11,6 @@ mod changeset;
 mod confirm;
 pub(crate) mod decide;
 pub mod due;
-mod fault;
 mod fingerprint;
 pub mod keep;
 mod last_kept;
@@ -26,11 +20,9 @@ pub mod parent;
 mod planner;
 pub mod projection;
 mod prune;
-mod reason;
 mod request;
 mod saved;
 pub mod standing;
-mod upload_size;
 mod validity;
 
 #[cfg(test)]
@@ -44,16 +36,14 @@ pub use changeset::{
 pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
 pub use fingerprint::fingerprint;
-pub use last_kept::last_kept;
 pub use note::{Note, NoteCode};
 pub use notes::bytes_text;
 pub use planner::{DecidedVm, JudgedVm, Planner};
 pub(crate) use planner::{sort_key, unreadable};
+pub use projection::expected_upload_bytes;
 pub use prune::{Expired, PruneHold, expired_backups};
-pub use reason::LastKept;
 pub use request::{Prune, Request};
 pub use saved::SavedPlanError;
-pub use upload_size::expected_upload_bytes;
 pub(crate) use validity::next_turning_point;
 
 use crate::inventory::{Inventory, VmId};

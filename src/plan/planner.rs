@@ -2,32 +2,30 @@
 
 use super::audit;
 use super::changeset::{Action, FORMAT, Plan, PolicyRef, Status, Summary, TOOL, VmPlan};
-use super::decide::{decide_under, without_policy};
+use super::decide::{decide_under, untouched, without_policy};
 use super::due::Occurrences;
-use super::fault;
 use super::fingerprint::fingerprint;
 use super::note::{Note, NoteCode};
 use super::request::Request;
 use super::standing::VmView;
-use super::validity::Validity;
+use super::validity::valid_until;
 use crate::inventory::{UnreadableVm, Vm, VmId};
 use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-/// Decides on one VM at a time, at one instant.
 #[derive(Debug)]
 pub struct Planner<'p> {
     policies: &'p Policies,
     request: Request,
     occurrences_by_policy: BTreeMap<&'p str, Occurrences<'p>>,
-    validity: Validity,
+    /// The earliest instant so far at which some VM would be decided otherwise.
+    valid_until: Option<DateTime<Utc>>,
 }
 
-/// What is decided for a VM.
 #[derive(Debug)]
 pub struct DecidedVm<'v> {
-    /// Its plan.
     pub plan: VmPlan,
     /// The VM under its policy, as it was judged for the plan; `None` where no policy or several claim it.
     pub judged: Option<JudgedVm<'v>>,
@@ -36,9 +34,7 @@ pub struct DecidedVm<'v> {
 /// A VM under its policy, with the occurrences of the policy's schedules.
 #[derive(Debug)]
 pub struct JudgedVm<'v> {
-    /// Its backups, each judged.
     pub view: VmView<'v>,
-    /// The due times.
     pub occurrences: &'v Occurrences<'v>,
 }
 
@@ -64,20 +60,17 @@ impl JudgedVm<'_> {
 }
 
 impl<'p> Planner<'p> {
-    /// Prepares to plan.
     pub fn new(policies: &'p Policies, request: impl Into<Request>) -> Self {
         let request = request.into();
         let of = |policy: &'p Policy| (policy.name.as_str(), Occurrences::new(policy, request.due_at));
         let occurrences_by_policy = policies.iter().map(of).collect();
-        Self { policies, request, occurrences_by_policy, validity: Validity::default() }
+        Self { policies, request, occurrences_by_policy, valid_until: None }
     }
 
-    /// Returns what is asked for.
     pub fn request(&self) -> Request {
         self.request
     }
 
-    /// Returns the IANA name of the zone in which times are shown.
     pub(crate) fn timezone(&self) -> String {
         self.policies.display_zone().name().to_owned()
     }
@@ -90,15 +83,14 @@ impl<'p> Planner<'p> {
                 let occurrences = &self.occurrences_by_policy[policy.name.as_str()];
                 let view = VmView::one_of(vm, policies, policy, request);
                 let plan = decide_under(&view, occurrences);
-                self.validity.narrow(&view, occurrences, &plan);
+                self.valid_until = valid_until(&view, occurrences, &plan, self.valid_until);
                 (plan, Some(JudgedVm { view, occurrences }))
             }
-            Match::Unprotected => (without_policy(vm, &[]), None),
-            Match::Conflict(policies) => (without_policy(vm, &policies), None),
+            claims => (without_policy(vm, &claims), None),
         };
         let broken = audit::audit_vm(&plan, vm, policies, request);
         if !broken.is_empty() {
-            plan = fault::left_out(&plan, vm, &broken, policies, request);
+            plan = left_out(&plan, vm, &broken, policies, request);
         }
         plan.fingerprint = Some(fingerprint(vm));
         DecidedVm { plan, judged }
@@ -120,7 +112,7 @@ impl<'p> Planner<'p> {
             format: FORMAT.to_owned(),
             tool: TOOL.to_owned(),
             at: self.request.now,
-            valid_until: self.validity.until(),
+            valid_until: self.valid_until,
             endpoint,
             timezone: self.timezone(),
             policies: policies.collect(),
@@ -143,7 +135,6 @@ impl Plan {
     }
 }
 
-/// Returns the plan of a VM that could not be read.
 pub(crate) fn unreadable(vm: &UnreadableVm) -> VmPlan {
     let text = format!("could not be read completely: {}", vm.problems.join("; "));
     VmPlan::left_alone(vm.id, &vm.alias, Status::Unreadable, Note::vm(NoteCode::Unreadable, text))
@@ -159,7 +150,6 @@ pub(crate) fn sort_key<'n>(
     (alias, uuid, notes.first().map(|note| note.message.as_str()))
 }
 
-/// Counts what is planned for VMs.
 fn summary(vms: &[VmPlan]) -> Summary {
     let mut summary = Summary::default();
     for vm in vms {
@@ -183,4 +173,87 @@ fn summary(vms: &[VmPlan]) -> Summary {
         }
     }
     summary
+}
+
+/// Makes the plan of a VM that is left out, because what was planned for it breaks these rules. Its note has all that somebody
+/// needs to see why the decision went wrong: the rules, and what both readings of them rest on. The policy is known by its file;
+/// metadata is left out, since it may hold secrets.
+fn left_out(planned: &VmPlan, vm: &Vm, broken: &[String], policies: &Policies, request: Request) -> VmPlan {
+    let policy = match policies.policy_for(vm) {
+        Match::One(Policy { name, source, .. }) => format!("{name} of {} ({})", source.file, source.sha256),
+        Match::Unprotected => "none".to_owned(),
+        Match::Conflict(_) => "several".to_owned(),
+    };
+    let Vm { id, hypervisor, state, creating, deleting, delegated_datasets, .. } = vm;
+    let mut text = format!(
+        "left out, because its plan violates a rule: {}. This is a bug in the program; please report it with all of this, and \
+         with the policy's file: {TOOL}, {request:?}; policy {policy}; {:?} {:?}; VM {id} on {hypervisor:?}, {state:?}, \
+         creating {creating}, deleting {deleting}, delegated datasets {delegated_datasets}",
+        broken.join("; "),
+        planned.status,
+        planned.actions,
+    );
+    for backup in vm.backups.values() {
+        // Writing into a text cannot fail.
+        _ = write!(text, "; {backup:?}");
+    }
+    let note = Note::vm(NoteCode::InternalError, text);
+    VmPlan { policy: planned.policy.clone(), ..untouched(vm, Status::Fault, note) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::audit::audit_vm;
+    use crate::plan::tests::fixtures::*;
+    use crate::plan::tests::frame::{audit, frame_broken};
+    use crate::plan::{Action, fingerprint};
+
+    const WEDNESDAY: &str = "2026-11-18 01:00";
+
+    /// A VM with a daily due, whose plan has its parent's snapshot deleted before it, and what stands in place of that plan.
+    fn broken() -> (VmPlan, VmPlan) {
+        let policies = Policies::new(vec![grandfather()]);
+        let mut planned = mid_chain().plan(&grandfather(), WEDNESDAY);
+        for action in &mut planned.actions {
+            if let Action::DeleteLocal(delete) = action {
+                delete.after_create = false;
+            }
+        }
+        planned.actions.reverse();
+        let vm = mid_chain().vm;
+        let broken = audit_vm(&planned, &vm, &policies, at(WEDNESDAY));
+        let fault = left_out(&planned, &vm, &broken, &policies, at(WEDNESDAY).into());
+        (planned, VmPlan { fingerprint: Some(fingerprint(&vm)), ..fault })
+    }
+
+    #[test]
+    fn a_vm_whose_plan_breaks_a_rule_is_left_out_and_counted() {
+        let (planned, fault) = broken();
+        assert_eq!((fault.status, fault.actions.len(), fault.notes.len()), (Status::Fault, 0, 1));
+        assert_eq!(fault.uuid, planned.uuid);
+        let plan = plan_all(&[grandfather()], [mid_chain()], at(WEDNESDAY)).limited_to(vec![fault]);
+        assert_eq!((plan.summary.fault, plan.summary.create, plan.summary.delete_local), (1, 0, 0));
+        let (policies, inventory) = (Policies::new(vec![grandfather()]), inventory([mid_chain()]));
+        assert_eq!(frame_broken(&plan, &policies, &inventory), Vec::<String>::new());
+        assert_eq!(audit(&plan, &policies, &inventory, at(WEDNESDAY).into()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_reported_of_it_is_all_that_a_report_needs() {
+        let (_, fault) = broken();
+        let message = fault.note(NoteCode::InternalError).unwrap().to_string();
+        let parent = backup_id(3).to_string();
+        for part in [
+            "a local delete of the planned backup's parent before that is complete",
+            TOOL,
+            "2026-11-18T01:00:00",
+            "policies/grandfather.yaml",
+            "\"hv-1\"",
+            parent.as_str(),
+            "after_create: false",
+        ] {
+            assert!(message.contains(part), "{part:?} is not in {message}");
+        }
+    }
 }

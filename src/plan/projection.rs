@@ -1,26 +1,19 @@
-//! Projects a VM into the future: after a create, after a local delete, after all actions of a plan.
+//! Projects a VM into the future: after all actions of a plan.
 
-use super::changeset::{Action, Create};
+use super::changeset::{Action, BackupKind, Create};
 use super::standing::{FUTURE_TOLERANCE, tells_files};
 use crate::inventory::{Backup, BackupId, Disk, LocalState, RecordedState, StoredFile, Vm};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Returns the VM as it will be when a create has completed at about that instant and its snapshot is still there.
+/// A stored object that is all that a good backup's should be; its size stands for none.
+pub(crate) const WHOLE: StoredFile =
+    StoredFile { size_bytes: Some(u64::MAX), has_checksum: true, disk: Disk::Zone, sha1: None };
+
+/// Returns the backup that a create makes at about that instant, as it will be when it has completed and its snapshot is still
+/// there.
 ///
-/// The new backup is newer than every other with a plausible timestamp, since FiFo stamps them all with one clock;
-/// its own is plausible.
-pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm {
-    with(vm, new_backup(vm, create, id, now))
-}
-
-/// Returns a VM with one more backup.
-pub(super) fn with(vm: &Vm, backup: Backup) -> Vm {
-    let mut vm = vm.clone();
-    vm.backups.insert(backup);
-    vm
-}
-
-/// Returns the backup that a create makes at about that instant, as it will be when it has completed.
+/// It is newer than every other with a plausible timestamp, since FiFo stamps them all with one clock; its own is plausible. It
+/// has size and checksum, where another backup has them.
 pub(crate) fn new_backup(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Backup {
     let latest = now + FUTURE_TOLERANCE;
     let timestamps = vm.backups.values().filter_map(|backup| backup.timestamp);
@@ -34,43 +27,43 @@ pub(crate) fn new_backup(vm: &Vm, create: &Create, id: BackupId, now: DateTime<U
         parent: create.parent,
         local: LocalState::Present,
         local_size_bytes: None,
-        files: files_as_told(vm),
+        files: if tells_files(vm) { vec![WHOLE] } else { Vec::new() },
         record_size_bytes: None,
         has_record_checksum: false,
     }
 }
 
-/// A stored object that is all that a good backup's should be; its size stands for none.
-pub(crate) const WHOLE: StoredFile =
-    StoredFile { size_bytes: Some(u64::MAX), has_checksum: true, disk: Disk::Zone, sha1: None };
-
-/// Returns a good backup's files as this FiFo records them: with size and checksum, where another backup has them.
-fn files_as_told(vm: &Vm) -> Vec<StoredFile> {
-    if tells_files(vm) { vec![WHOLE] } else { Vec::new() }
-}
-
-/// Returns the VM as it will be when a snapshot has been deleted from the hypervisor.
-pub fn deleted_locally(vm: &Vm, backup: BackupId) -> Vm {
-    let mut vm = vm.clone();
+/// Takes a backup's snapshot off the hypervisor.
+pub(crate) fn delete_locally(vm: &mut Vm, backup: BackupId) {
     if let Some(backup) = vm.backups.get_mut(backup) {
-        backup.local = LocalState::Absent;
-        backup.local_size_bytes = Some(0);
+        (backup.local, backup.local_size_bytes) = (LocalState::Absent, Some(0));
     }
-    vm
-}
-
-/// Returns the VM as it will be when a backup from which nothing descends has been deleted from storage.
-pub fn deleted_from_storage(vm: &Vm, backup: BackupId) -> Vm {
-    let mut vm = vm.clone();
-    vm.backups.remove(backup);
-    vm
 }
 
 /// Returns the VM as it will be when all of these actions have been carried out and have gone well.
 pub fn executed(vm: &Vm, actions: &[Action], new: BackupId, now: DateTime<Utc>) -> Vm {
-    actions.iter().fold(vm.clone(), |vm, action| match action {
-        Action::Create(create) => created(&vm, create, new, now),
-        Action::DeleteLocal(delete) => deleted_locally(&vm, delete.backup.unwrap_or(new)),
-        Action::DeleteCloud(delete) => deleted_from_storage(&vm, delete.backup),
-    })
+    let mut vm = vm.clone();
+    for action in actions {
+        match action {
+            Action::Create(create) => {
+                let backup = new_backup(&vm, create, new, now);
+                vm.backups.insert(backup);
+            }
+            Action::DeleteLocal(delete) => delete_locally(&mut vm, delete.backup.unwrap_or(new)),
+            Action::DeleteCloud(delete) => vm.backups.remove(delete.backup),
+        }
+    }
+    vm
+}
+
+/// Estimates the bytes of a planned backup: as many as the newest completed one of the same VM, comment and type has.
+/// `None` where there is none.
+pub fn expected_upload_bytes(vm: &Vm, create: &Create) -> Option<u64> {
+    let is_alike = |backup: &&Backup| {
+        backup.comment.as_deref() == Some(&create.comment)
+            && backup.parent.is_none() == (create.kind == BackupKind::Full)
+            && backup.state == RecordedState::Completed
+            && backup.size_bytes().is_some()
+    };
+    vm.backups.values().filter(is_alike).max_by_key(|backup| backup.timestamp)?.size_bytes()
 }

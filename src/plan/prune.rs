@@ -7,7 +7,7 @@ use super::due::cannot_back_up;
 use super::keep::{Keeps, has_started, has_unknown_parent, is_abandoned, is_silent};
 use super::standing::{BackupView, STREAM_BYTES_MIN, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
-use crate::policy::{Match, Policies};
+use crate::policy::Policies;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -25,11 +25,9 @@ const LIMIT_SHARE: usize = 10;
 /// The stored backups of a VM that are no longer wanted.
 #[derive(Debug)]
 pub struct Expired<'v, 'a> {
-    /// All of them, oldest first.
     pub backups: Vec<&'v BackupView<'a>>,
     /// Those that are deleted from storage now, children before parents, those that cannot be restored first.
     pub deletes: Vec<&'v BackupView<'a>>,
-    /// Why the others are not deleted.
     pub hold: PruneHold,
     /// Where they are too many to go at once: how many of the completed ones would be expired even without those of the last
     /// days, and how many may be.
@@ -39,18 +37,14 @@ pub struct Expired<'v, 'a> {
 /// Why an expired backup is not deleted from storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PruneHold {
-    /// The policy does not say `prune: true`.
     NotAllowed,
-    /// The command does not say `--prune`.
     NotRequested,
     /// The VM is on no hypervisor, or FiFo cannot back it up now. Of a VM on no hypervisor FiFo deletes the files and keeps
     /// the records, which then look restorable.
     CannotBackUp,
     /// The newest restorable backup is older than `max_age`: old ones must not go while no new ones come.
     NewestTooOld,
-    /// An accepted backup has not named its parent yet, and that may be any.
     UnknownParent,
-    /// More of the VM's backups would go at once than a healthy policy ever lets expire.
     OverLimit,
     /// It, or one that descends from it, still holds a snapshot, is less than an hour old, is in a state that is not known
     /// here, or is in a loop of parents.
@@ -72,7 +66,6 @@ impl fmt::Display for PruneHold {
 }
 
 impl<'v, 'a> Expired<'v, 'a> {
-    /// Finds the expired backups of a VM, and those of them that are deleted.
     pub fn of(view: &'v VmView<'a>, keeps: &Keeps) -> Self {
         let backups = keeps.expired(view);
         let hold = hold(view);
@@ -88,7 +81,7 @@ impl<'v, 'a> Expired<'v, 'a> {
 
 /// Returns the backups of a VM that its policy no longer keeps in storage; none where no single policy holds for it.
 pub fn expired_backups(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> BTreeSet<BackupId> {
-    let Match::One(policy) = policies.policy_for(vm) else { return BTreeSet::new() };
+    let Some(policy) = policies.policy_for(vm).one() else { return BTreeSet::new() };
     let view = VmView::new(vm, policy, now);
     Keeps::of(&view).expired(&view).into_iter().map(|backup| backup.id()).collect()
 }
@@ -145,20 +138,6 @@ pub(super) fn recent_until(view: &VmView<'_>) -> impl Fn(DateTime<Utc>) -> DateT
     }
 }
 
-/// Finds the backups that are completed by FiFo's word, with all that they descend from, and hold more than an error
-/// message; by [position](crate::inventory::Backups::position).
-///
-/// One that cannot be restored all the same only counts as bad because of a number in the policy. That is reason enough to
-/// make another one, and not to delete it.
-fn whole_by_record(vm: &Vm) -> Vec<bool> {
-    let is_good = |backup: &Backup| {
-        backup.state == RecordedState::Completed
-            && backup.smallest_size_bytes().is_none_or(|bytes| bytes >= STREAM_BYTES_MIN)
-    };
-    let is_good: Vec<bool> = vm.backups.values().map(is_good).collect();
-    restorable(&vm.backups, &is_good)
-}
-
 /// Says whether an expired backup may be deleted by itself, whatever descends from it.
 ///
 /// A state that is not known here may be a later FiFo's word for one that is good, and what FiFo has started may still end.
@@ -175,7 +154,14 @@ fn may_go(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
 fn children_first<'v, 'a>(view: &'v VmView<'a>, expired: &[&'v BackupView<'a>]) -> Vec<&'v BackupView<'a>> {
     type Rank = Reverse<(bool, DateTime<Utc>, BackupId)>;
     let backups = &view.vm.backups;
-    let is_whole = whole_by_record(view.vm);
+    // What is whole by FiFo's word, with all that it descends from, and cannot be restored counts as bad because of a number in the
+    // policy. That is reason enough to make another one, and not to delete it.
+    let is_good = |backup: &Backup| {
+        backup.state == RecordedState::Completed
+            && backup.smallest_size_bytes().is_none_or(|bytes| bytes >= STREAM_BYTES_MIN)
+    };
+    let is_good: Vec<bool> = backups.values().map(is_good).collect();
+    let is_whole = restorable(backups, &is_good);
     let mut waits_for = vec![0_usize; backups.len()];
     (0..backups.len()).filter_map(|at| backups.parent_position(at)).for_each(|parent| waits_for[parent] += 1);
     let mut by_position: Vec<Option<&'v BackupView<'a>>> = vec![None; backups.len()];

@@ -1,5 +1,3 @@
-//! What a decision is asked for, besides the policies and the VM.
-
 use chrono::{DateTime, Utc};
 
 /// What a decision is asked for, besides the policies and the VM. An instant alone asks by one clock and without `--prune`.
@@ -10,7 +8,6 @@ pub struct Request {
     /// The same by the earlier one: what is due goes by it, since a backup that FiFo stamps before its due time does not
     /// count for that.
     pub due_at: DateTime<Utc>,
-    /// What the command says of deletes from storage.
     pub prune: Prune,
 }
 
@@ -24,7 +21,6 @@ pub struct Prune {
 }
 
 impl Prune {
-    /// `--prune` alone.
     pub const REQUESTED: Self = Self { is_requested: true, mass_allowed: 0 };
 }
 

@@ -5,9 +5,7 @@ use crate::inventory::VmId;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
-use std::io;
 
-/// Why something is no saved plan to be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum SavedPlanError {
     /// It is no JSON, or not that of a plan.
@@ -15,11 +13,7 @@ pub enum SavedPlanError {
     NoPlan(#[source] serde_json::Error),
     /// It was made by another version, or is something else.
     #[error("unsupported format {found:?}; the supported format is {FORMAT:?}")]
-    OtherFormat {
-        /// The format that it names.
-        found: String,
-    },
-    /// It was edited or damaged after it was made.
+    OtherFormat { found: String },
     #[error("checksum mismatch: it was changed after it was made")]
     Changed,
     /// It lists a VM twice, and what is listed twice could be done twice.
@@ -34,21 +28,19 @@ impl Plan {
     /// It guards against damage and edits, not against an attacker: the permissions of the file do that.
     pub(super) fn sign(&mut self) {
         self.checksum = String::new();
-        let mut digest = Digested(Sha256::new());
-        // Writing into a digest cannot fail; if it ever did, the checksum would be one that fits nothing.
-        let written = serde_json::to_writer(&mut digest, self);
-        self.checksum = written.map(|()| hex::encode(digest.0.finalize())).unwrap_or_default();
+        // A plan can always be written; if one ever could not, its checksum would be one that fits nothing.
+        self.checksum =
+            serde_json::to_vec(self).map(|json| hex::encode(Sha256::digest(json))).unwrap_or_default();
     }
 
     /// Digests what it has for its VMs, without notes and fingerprints, which change while nothing else does.
     pub fn digest_without_notes(&self) -> [u8; 32] {
-        let mut digest = Digested(Sha256::new());
+        let mut digest = Sha256::new();
         for vm in &self.vms {
             let vm = VmPlan { notes: Vec::new(), fingerprint: None, ..vm.clone() };
-            // Writing into a digest cannot fail.
-            _ = serde_json::to_writer(&mut digest, &vm);
+            digest.update(serde_json::to_vec(&vm).unwrap_or_default());
         }
-        digest.0.finalize().into()
+        digest.finalize().into()
     }
 
     /// Reads a saved plan.
@@ -77,19 +69,6 @@ impl Plan {
             Some(vm) => Err(SavedPlanError::Twice { vm }),
             None => Ok(plan),
         }
-    }
-}
-
-struct Digested(Sha256);
-
-impl io::Write for Digested {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

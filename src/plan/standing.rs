@@ -4,7 +4,6 @@ use super::request::{Prune, Request};
 use crate::inventory::{Backup, BackupId, MissingFileInfo, RecordedState, Vm, restorable};
 use crate::policy::{Policies, Policy, Tier, TierIndex, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
-use std::cmp::Ordering;
 
 /// How far a timestamp may lie ahead of the plan's instant before it is taken for wrong.
 pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
@@ -21,18 +20,14 @@ pub const STREAM_BYTES_MIN: u64 = 100;
 /// What "newer" compares: the timestamp, and on a tie the UUID, so that plans do not depend on any order.
 type AgeKey = (DateTime<Utc>, BackupId);
 
-/// How a backup stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// FiFo says so, and nothing speaks against it.
     Completed,
-    /// FiFo says so.
     Failed,
     /// FiFo says completed, and there is next to nothing in it.
     Hollow,
     /// It has not ended in the time it may take.
     Stuck,
-    /// It is on its way, as far as one can tell.
     InProgress,
     /// FiFo says completed and does not tell the size or checksum of one of its files, although it does so for another backup
     /// of this VM, and may still write what is missing. It counts as in progress until `stuck_after`, and by its state then.
@@ -45,7 +40,6 @@ impl Standing {
         matches!(self, Self::Failed | Self::Hollow | Self::Stuck)
     }
 
-    /// Says whether it counts as in progress.
     pub fn is_running(self) -> bool {
         matches!(self, Self::InProgress | Self::Unverified)
     }
@@ -54,13 +48,10 @@ impl Standing {
 /// One backup with what a policy makes of it at an instant.
 #[derive(Clone, Debug)]
 pub struct BackupView<'a> {
-    /// The record.
     pub backup: &'a Backup,
-    /// Its timestamp.
     pub taken: DateTime<Utc>,
-    /// The tier it is of; `None` is unmanaged.
+    /// `None` is unmanaged.
     pub tier: Option<TierIndex>,
-    /// How it stands.
     pub standing: Standing,
     /// Whether it and every ancestor up to a full one are there and completed.
     pub restorable: bool,
@@ -97,32 +88,22 @@ impl<'a> BackupView<'a> {
         self.is_future_dated && self.taken - now <= CLOCKS_DIFFER_MAX
     }
 
-    /// Gives its UUID.
     pub fn id(&self) -> BackupId {
         self.backup.id
     }
 
-    /// Gives what its age is compared by.
     pub fn age_key(&self) -> AgeKey {
         (self.taken, self.backup.id)
-    }
-
-    /// Compares ages. The record is read on a tie only.
-    fn cmp_age(&self, taken: DateTime<Utc>, id: BackupId) -> Ordering {
-        self.taken.cmp(&taken).then_with(|| self.id().cmp(&id))
     }
 }
 
 /// A VM under its policy at an instant.
 #[derive(Clone, Debug)]
 pub struct VmView<'a> {
-    /// The VM.
     pub vm: &'a Vm,
-    /// Its policy.
     pub policy: &'a Policy,
     /// The plan's instant.
     pub now: DateTime<Utc>,
-    /// What the command says of deletes from storage.
     pub prune: Prune,
     /// The zone in which times are shown: the policy's, where it is not one of several.
     pub zone: &'a Zone,
@@ -135,7 +116,6 @@ pub struct VmView<'a> {
 }
 
 impl<'a> VmView<'a> {
-    /// Judges all of a VM's backups.
     pub fn new(vm: &'a Vm, policy: &'a Policy, request: impl Into<Request>) -> Self {
         let Request { now, prune, .. } = request.into();
         let tells_files = tells_files(vm);
@@ -148,7 +128,7 @@ impl<'a> VmView<'a> {
         };
         let mut backups: Vec<BackupView<'a>> =
             standings.into_iter().zip(restorable).enumerate().filter_map(view_of).collect();
-        backups.sort_unstable_by(|one, other| one.cmp_age(other.taken, other.id()));
+        backups.sort_unstable_by_key(BackupView::age_key);
         let (newest_restorable, newest_by_tier) = newest(policy, &backups);
         Self { vm, policy, now, prune, zone: &policy.zone, backups, newest_restorable, newest_by_tier }
     }
@@ -200,28 +180,24 @@ impl<'a> VmView<'a> {
         self.newest_by_tier[..tier].iter().flatten().any(|coarser| *coarser > backup.age_key())
     }
 
-    /// Says whether a newer backup can be restored, managed or not.
     pub fn is_superseded(&self, backup: &BackupView<'_>) -> bool {
         self.newest_restorable().is_some_and(|newest| newest.age_key() > backup.age_key())
     }
 
     /// Gives a backup by its UUID; `None` for one that is not there or has no timestamp.
     pub fn get(&self, id: BackupId) -> Option<&BackupView<'a>> {
-        let taken = self.vm.backups.get(id)?.timestamp?;
-        self.backups.binary_search_by(|backup| backup.cmp_age(taken, id)).ok().map(|at| &self.backups[at])
+        let key = (self.vm.backups.get(id)?.timestamp?, id);
+        self.backups.binary_search_by_key(&key, BackupView::age_key).ok().map(|at| &self.backups[at])
     }
 
-    /// Gives the records that FiFo calls completed, by UUID.
     pub(super) fn completed(&self) -> impl Iterator<Item = &'a Backup> {
         self.vm.backups.values().filter(|backup| backup.state == RecordedState::Completed)
     }
 
-    /// Gives a tier by its place.
     pub fn tier(&self, tier: TierIndex) -> &'a Tier {
         &self.policy.tiers[tier]
     }
 
-    /// Gives the records without a timestamp, by UUID.
     pub fn without_timestamp(&self) -> impl Iterator<Item = &'a Backup> {
         self.vm.backups.values().filter(|backup| backup.timestamp.is_none())
     }

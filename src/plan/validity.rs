@@ -12,58 +12,32 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// The smallest step of time there is here: FiFo's timestamps are in microseconds.
 const TICK: TimeDelta = TimeDelta::microseconds(1);
 
-/// Finds the earliest instant at which some VM would be decided otherwise, over all VMs given to it.
+/// Finds the earliest instant at which a VM would be decided otherwise than it was; `earliest` where that is not before it.
 ///
-/// Most VMs share their next due instant, and only an instant earlier than the earliest so far is ever looked at, so
-/// that this costs little more than one decision a VM.
-#[derive(Debug, Default)]
-pub(super) struct Validity(Option<DateTime<Utc>>);
-
-impl Validity {
-    /// Returns what was found; `None` when nothing would ever be decided otherwise.
-    pub(super) fn until(&self) -> Option<DateTime<Utc>> {
-        self.0
-    }
-
-    /// Takes one more VM into account, for which that was decided.
-    pub(super) fn narrow(&mut self, view: &VmView<'_>, occurrences: &Occurrences<'_>, decided: &VmPlan) {
-        let mut points = Vec::new();
-        turning_points(view, occurrences, |point| points.push(point));
-        points.sort_unstable();
-        points.dedup();
-        for instant in points {
-            if self.0.is_some_and(|earliest| earliest <= instant) {
-                return;
-            }
-            let request =
-                Request { now: instant, due_at: instant - behind(view, occurrences), prune: view.prune };
-            let later = view.asked(request);
-            if decide_under(&later, &Occurrences::new(view.policy, request.due_at)) != *decided {
-                self.0 = Some(instant);
-                return;
-            }
-        }
-    }
+/// Over VM after VM this costs little more than one decision each: most share their next due instant, and nothing later than the
+/// earliest so far is ever looked at.
+pub(super) fn valid_until(
+    view: &VmView<'_>,
+    occurrences: &Occurrences<'_>,
+    decided: &VmPlan,
+    earliest: Option<DateTime<Utc>>,
+) -> Option<DateTime<Utc>> {
+    let mut points = Vec::new();
+    turning_points(view, occurrences, |point| points.push(point));
+    points.retain(|point| earliest.is_none_or(|earliest| *point < earliest));
+    points.sort_unstable();
+    points.dedup();
+    let is_other = |instant: &DateTime<Utc>| {
+        let due_at = *instant - behind(view, occurrences);
+        let later = view.asked(Request { now: *instant, due_at, prune: view.prune });
+        decide_under(&later, &Occurrences::new(view.policy, due_at)) != *decided
+    };
+    points.into_iter().find(is_other).or(earliest)
 }
 
 /// Returns how far the clock that due times go by is behind the other one.
 fn behind(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> TimeDelta {
     view.now - occurrences.now()
-}
-
-/// Adds the instants at which time alone changes what is deleted from storage.
-fn push_prune_points(view: &VmView<'_>, push: &mut impl FnMut(DateTime<Utc>)) {
-    if let Some(newest) = view.newest_restorable() {
-        push(newest.taken + view.policy.max_age + TICK);
-    }
-    let recent_until = recent_until(view);
-    for backup in &view.backups {
-        push(backup.taken + PRUNE_AGE_MIN);
-        // The limit looks at the VM without those of the last days, where another one may be evidence.
-        push(backup.taken);
-        push(recent_until(backup.taken));
-        push(backup.taken + EVIDENCE_AGE_MAX);
-    }
 }
 
 /// Returns the next instant at which the input of a decision changes with time alone; `None` where it never does.
@@ -86,7 +60,8 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, mut found: i
     let tiers = 0..policy.tiers.len();
     for tier in tiers.clone() {
         occurrences.next(tier, vm.id).into_iter().for_each(|due| push(due + behind));
-        attempts(view, occurrences, tier).next_at.into_iter().for_each(&mut push);
+        let since = occurrences.last(tier, vm.id).unwrap_or(DateTime::<Utc>::MIN_UTC);
+        attempts(view, tier, since).next_at.into_iter().for_each(&mut push);
     }
     for backup in &view.backups {
         if matches!(backup.standing, Standing::InProgress | Standing::Stuck | Standing::Unverified) {
@@ -108,7 +83,17 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, mut found: i
         }
     }
     if policy.prune && view.prune.is_requested {
-        push_prune_points(view, &mut push);
+        if let Some(newest) = view.newest_restorable() {
+            push(newest.taken + policy.max_age + TICK);
+        }
+        let recent_until = recent_until(view);
+        for backup in &view.backups {
+            push(backup.taken + PRUNE_AGE_MIN);
+            // The limit looks at the VM without those of the last days, where another one may be evidence.
+            push(backup.taken);
+            push(recent_until(backup.taken));
+            push(backup.taken + EVIDENCE_AGE_MAX);
+        }
     }
     if let Some(suspend) = &policy.suspend {
         push(suspend.until_instant);

@@ -1,14 +1,11 @@
-//! Cron expressions on a clock that never changes: which minutes of which days they mean.
-//!
-//! Times are seconds on the wall clock since its 1 January 1970. How clock changes affect them is the
-//! business of [`super::schedule`].
+//! Cron expressions on a clock that never changes: which minutes of which days they mean. Times are seconds on the wall clock
+//! since its 1 January 1970.
 
 use chrono::{Datelike as _, NaiveDate};
 use croner::parser::{CronParser, Seconds, Year};
 use croner::{CronPattern, Weekday};
 use std::ops::Range;
 
-/// The seconds of a day on the wall clock.
 pub(super) const DAY_SECS: i64 = 86_400;
 
 /// Why a text is no usable schedule, and what would be right.
@@ -124,12 +121,10 @@ impl Cron {
             && self.pattern.day_match(date.year(), date.month(), date.day(), weekday).unwrap_or(false)
     }
 
-    /// Says whether it comes at a time.
     pub(super) fn is_at(&self, wall: i64) -> bool {
         self.minutes.binary_search(&(wall.rem_euclid(DAY_SECS) / 60)).is_ok() && self.is_on(day_of(wall))
     }
 
-    /// Returns the times within a range, earliest first.
     pub(super) fn times_in(&self, walls: Range<i64>) -> impl DoubleEndedIterator<Item = i64> {
         let days = day_of(walls.start)..day_of(walls.end) + 1;
         let times = |day: i64| self.minutes.iter().map(move |minute| day * DAY_SECS + minute * 60);
@@ -138,7 +133,7 @@ impl Cron {
 }
 
 /// Returns the day that a time is on, counted from 1 January 1970.
-pub(super) fn day_of(wall: i64) -> i64 {
+fn day_of(wall: i64) -> i64 {
     wall.div_euclid(DAY_SECS)
 }
 

@@ -20,7 +20,6 @@ pub(super) struct At<'n> {
     pub(super) report: &'n Report<'n>,
 }
 
-/// The fields of a map.
 pub(super) struct Fields<'n> {
     span: Span,
     report: &'n Report<'n>,
@@ -78,7 +77,6 @@ impl<'n> At<'n> {
         None
     }
 
-    /// Notes that this value is of the wrong kind.
     fn expected<T>(self, what: &str, hint: impl Into<String>) -> Option<T> {
         self.wrong(format!("{} must be {what}, found {}", quoted(self.key), self.node.described()), hint)
     }
@@ -145,7 +143,6 @@ impl<'n> At<'n> {
         }
     }
 
-    /// Reads a whole number within bounds.
     pub(super) fn whole<T: TryFrom<i64>>(self, bounds: RangeInclusive<i64>, below: &str) -> Option<T> {
         let (key, least, most) = (self.key, bounds.start(), bounds.end());
         match &self.node.value {
@@ -173,7 +170,6 @@ impl<'n> At<'n> {
         }
     }
 
-    /// Reads one of some words.
     pub(super) fn choice<T: Copy>(self, choices: &[(&str, T)]) -> Option<T> {
         let word = self.text()?;
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {
@@ -200,7 +196,6 @@ impl<'n> At<'n> {
         }
     }
 
-    /// Reads a list that is not empty.
     pub(super) fn list(self) -> Option<Vec<Self>> {
         match &self.node.value {
             Value::List(items) if items.is_empty() => {

@@ -19,7 +19,6 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// Returns its name, which is also GitHub's.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -28,7 +27,6 @@ impl Severity {
     }
 }
 
-/// One finding about a policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     pub severity: Severity,
@@ -43,14 +41,11 @@ pub struct Diagnostic {
     pub first: Option<(String, SourcePosition)>,
 }
 
-/// A place in a file, with its line to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourcePosition {
-    /// The line, counted from 1.
     pub line: usize,
     /// The column, counted in characters from 1.
     pub column: usize,
-    /// The line's text.
     pub text: Arc<str>,
     /// The bytes of `text` that are meant.
     pub mark: Range<usize>,
@@ -81,7 +76,6 @@ impl Diagnostic {
     }
 }
 
-/// Brings findings into the order of file, line and column.
 pub(super) fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by(|a, b| a.order().cmp(&b.order()));
 }

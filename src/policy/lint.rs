@@ -1,7 +1,6 @@
 //! What is no mistake and yet hardly meant: found without a clock and without FiFo, so that it is found alike everywhere.
 
 use super::fields::{At, Fields};
-use super::schedule::SkippedTime;
 use super::source::{Report, Span};
 use super::units::duration_text;
 use super::{Policy, Tier, TierIndex, TierKind, minute_text};
@@ -16,7 +15,6 @@ pub(super) struct Read<'n> {
     pub(super) tiers: Vec<Fields<'n>>,
 }
 
-/// Warns of what is doubtful in a policy that is free of mistakes.
 pub(super) fn lint(read: &Read<'_>, report: &Report<'_>) {
     let Read { policy, fields, tiers } = read;
     for (index, (tier, at)) in policy.tiers.iter().zip(tiers).enumerate() {
@@ -38,7 +36,7 @@ pub(super) fn lint(read: &Read<'_>, report: &Report<'_>) {
 }
 
 /// Coarser tiers that are due at the same times leave a tier nothing to do. Tiers that are spread differently are not
-/// compared: their instants differ from VM to VM. Nor are clock changes looked at: a day a year makes no tier useful.
+/// compared: their instants differ from VM to VM. A clock change, a day a year, makes no tier useful.
 fn covered(policy: &Policy, index: TierIndex, span: Span, report: &Report<'_>) {
     let tier = &policy.tiers[index];
     let coarser = || policy.tiers[..index].iter().filter(|it| it.spread == tier.spread);
@@ -60,18 +58,15 @@ fn spread_apart(policy: &Policy, index: TierIndex, at: &Fields<'_>, report: &Rep
     let other = apart.find(|other| tier.schedule.walls().any(|wall| other.schedule.cron.is_at(wall)));
     if let Some(Tier { name, .. }) = other {
         let span = at.span(if at.has("spread") { "spread" } else { "name" });
-        let message =
-            format!("`{name}` and `{}` are due on the same night with different `spread`", tier.name);
-        report.warning(
-            span,
-            message,
-            "each VM gets two backups that night; give both tiers the same `spread`",
-        );
+        let other = &tier.name;
+        let message = format!("`{name}` and `{other}` are due on the same night with different `spread`");
+        let hint = "each VM gets two backups that night; give both tiers the same `spread`";
+        report.warning(span, message, hint);
     }
 }
 
 fn skipped_hour(tier: &Tier, span: Span, report: &Report<'_>) {
-    let Some(SkippedTime { wanted, change }) = tier.schedule.skipped_time() else { return };
+    let Some((wanted, change)) = tier.schedule.skipped_time() else { return };
     let zone = tier.schedule.zone();
     let hint = if tier.schedule.cron.any_hour {
         let hours = tier.schedule.cron.pattern.hours.values();

@@ -10,28 +10,24 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-/// A policy file may have up to this many bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Policies that are free of mistakes, and what is doubtful about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     pub policies: Policies,
-    /// Warnings, by file, line and column.
     pub warnings: Vec<Diagnostic>,
 }
 
 impl Loaded {
     /// Adds a warning about a policy that takes more than its text to find; it has no place in the file.
     pub fn warn(&mut self, policy: &str, message: impl Into<String>, hint: impl Into<String>) {
-        let policy = self.policies.iter().find(|it| it.name.as_str() == policy);
-        let file = policy.map_or("", |policy| &policy.source.file);
+        let file = self.policies.get(policy).map_or("", |policy| &policy.source.file);
         self.warnings.push(Diagnostic::new(Severity::Warning, file, message, hint));
         sort(&mut self.warnings);
     }
 }
 
-/// A policy file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
     /// Its path as people are to be shown it, with `/` between folders.
@@ -49,24 +45,33 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, PolicyErrors> {
     find(paths, false)
 }
 
-/// Reads policies as [`load`] does, and takes a folder without any policy file for one that has none.
-///
-/// For policies to compare with, of which there may have been none yet. A path that is not there is a mistake here, too:
-/// mistyped, it would make everything look new.
+/// Reads policies to compare with as [`load`] does, where a folder without any policy file is one that has none yet. A path that
+/// is not there is a mistake here, too: mistyped, it would make everything look new.
 pub fn load_if_any(paths: &[PathBuf]) -> Result<Loaded, PolicyErrors> {
     find(paths, true)
 }
 
 /// Reads the policies in files whose contents are at hand. Without a file there is no policy, and no mistake either.
-///
-/// # Errors
-///
-/// All the mistakes of all the files.
 pub fn parse(files: &[SourceFile]) -> Result<Loaded, PolicyErrors> {
     judge(files, Vec::new())
 }
 
+/// Reads the files and folders as [`load`] does, and does not look at what is in them.
+///
+/// # Errors
+///
+/// Those that cannot be read, and paths without any policy file.
+pub fn read_files(paths: &[PathBuf]) -> Result<Vec<SourceFile>, PolicyErrors> {
+    let Finder { files, found, .. } = found_in(paths, false);
+    if found.is_empty() { Ok(files) } else { Err(PolicyErrors(found)) }
+}
+
 fn find(paths: &[PathBuf], may_be_empty: bool) -> Result<Loaded, PolicyErrors> {
+    let Finder { files, found, .. } = found_in(paths, may_be_empty);
+    judge(&files, found)
+}
+
+fn found_in(paths: &[PathBuf], may_be_empty: bool) -> Finder {
     let mut finder = Finder::default();
     if paths.is_empty() {
         let none = "no policy file or folder was given";
@@ -87,10 +92,9 @@ fn find(paths: &[PathBuf], may_be_empty: bool) -> Result<Loaded, PolicyErrors> {
         }
     }
     finder.files.sort_by(|a, b| a.name.cmp(&b.name));
-    judge(&finder.files, finder.found)
+    finder
 }
 
-/// The names that policies have, and where the first of each name stands.
 type Names = BTreeMap<String, (String, SourcePosition)>;
 
 fn judge(files: &[SourceFile], mut found: Vec<Diagnostic>) -> Result<Loaded, PolicyErrors> {
@@ -140,7 +144,6 @@ fn read_file(file: &SourceFile, report: &Report<'_>, policies: &mut Vec<Policy>,
     }
 }
 
-/// Finds and reads policy files, each once.
 #[derive(Default)]
 struct Finder {
     files: Vec<SourceFile>,
@@ -215,7 +218,6 @@ impl Finder {
     }
 }
 
-/// Returns a path as people and pull requests are shown it.
 fn name(path: &Path) -> String {
     let name = path.strip_prefix(".").unwrap_or(path).to_string_lossy();
     let name = name.replace(std::path::MAIN_SEPARATOR, "/");

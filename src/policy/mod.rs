@@ -1,7 +1,4 @@
-//! Policies: read from YAML files, checked, and matched against VMs.
-//!
-//! [`load`] reads files and folders and returns [`Policies`], or all the mistakes in them. The rest of the program sees
-//! only checked policies.
+//! Policies: read from YAML files, checked, and matched against VMs. The rest of the program sees only checked ones.
 
 mod cron;
 mod fields;
@@ -23,7 +20,7 @@ mod zone;
 
 pub use cron::ScheduleError;
 pub use findings::{Diagnostic, PolicyErrors, Severity, SourcePosition, render_github, render_text};
-pub use load::{Loaded, SourceFile, load, load_if_any, parse};
+pub use load::{Loaded, SourceFile, load, load_if_any, parse, read_files};
 pub use model::{
     Match, MissingParent, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };

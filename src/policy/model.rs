@@ -27,7 +27,10 @@ impl Policies {
         if self.0.iter().all(|policy| policy.zone == *first) { first } else { &UTC }
     }
 
-    /// Returns them in the order of their names.
+    pub fn get(&self, name: &str) -> Option<&Policy> {
+        self.iter().find(|policy| *policy.name == *name)
+    }
+
     pub fn iter(&self) -> std::slice::Iter<'_, Policy> {
         self.0.iter()
     }
@@ -49,7 +52,6 @@ impl Policies {
     }
 }
 
-/// Which policy a VM belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match<'a> {
     /// Exactly one has the highest priority.
@@ -60,18 +62,22 @@ pub enum Match<'a> {
     Conflict(Vec<&'a Policy>),
 }
 
+impl<'a> Match<'a> {
+    /// Returns the policy that holds for the VM, if exactly one does.
+    pub fn one(&self) -> Option<&'a Policy> {
+        if let Self::One(policy) = self { Some(policy) } else { None }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub name: Name,
-    /// What it is for, in its author's words; may be empty.
     pub description: String,
     pub source: Source,
     /// Of several policies that match a VM the one with the highest counts.
     pub priority: i64,
     pub select: Selector,
-    /// Which of the selected VMs it is not for.
     pub exclude: Option<Selector>,
-    /// The zone in which its schedules are read.
     pub zone: Zone,
     /// Its tiers, coarsest first; at least one, and the first one is full.
     pub tiers: Vec<Tier>,
@@ -81,7 +87,6 @@ pub struct Policy {
     /// A completed full backup of fewer bytes is hollow: a failed export that FiFo calls completed.
     pub min_full_size_bytes: u64,
     pub retry: Retry,
-    /// How old the newest restorable backup may be.
     pub max_age: TimeDelta,
     /// Whether expired backups are deleted from storage, where the command says so too.
     pub prune: bool,
@@ -89,19 +94,12 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Says whether a VM is selected and not excluded.
     pub fn matches(&self, vm: &Vm) -> bool {
         self.select.matches(vm) && !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(vm))
     }
 
-    /// Says whether a VM is suspended at an instant.
     pub fn suspends(&self, vm: &Vm, instant: DateTime<Utc>) -> bool {
-        self.suspended_until(vm).is_some_and(|until| instant < until)
-    }
-
-    /// Returns the instant until which a VM is suspended, whether or not that has passed; `None` when it never was.
-    pub fn suspended_until(&self, vm: &Vm) -> Option<DateTime<Utc>> {
-        self.suspend.as_ref().filter(|suspend| suspend.is_for(vm)).map(|suspend| suspend.until_instant)
+        self.suspend.as_ref().is_some_and(|suspend| suspend.is_for(vm) && instant < suspend.until_instant)
     }
 
     /// Finds the tier that a backup of a comment belongs to: its comment, or one of its `also`, is the same to the letter.
@@ -112,7 +110,6 @@ impl Policy {
     }
 }
 
-/// Where a policy was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The file, as it was found from the path that was given, with `/` between folders.
@@ -123,7 +120,6 @@ pub struct Source {
     pub sha256: String,
 }
 
-/// One kind of backup that a policy asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tier {
     pub name: Name,
@@ -134,7 +130,6 @@ pub struct Tier {
     pub keep: Option<NonZeroU32>,
     /// How many of the newest restorable ones stay on the hypervisor even when no increment needs them.
     pub keep_local: u32,
-    /// The comment that its new backups are made with.
     pub comment: String,
     /// Further comments whose backups count as this tier's, such as the one from before a rename. No other tier of the
     /// policy has any of them.
@@ -165,13 +160,10 @@ impl TierKind {
 /// What to do when an incremental backup has no parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingParent {
-    /// Take a full backup under the same tier.
     Full,
-    /// Take none, and say so.
     Block,
 }
 
-/// How a failed backup is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// After how many failed attempts, the first one included, a tier is reported as given up. It is retried all the same.
@@ -186,7 +178,6 @@ pub struct Suspension {
     pub reason: String,
     /// The first day on which it no longer holds, in the policy's zone.
     pub until: NaiveDate,
-    /// The instant at which that day begins.
     pub until_instant: DateTime<Utc>,
     /// The VMs it is for, by UUID or alias pattern; `None` is all of the policy's.
     pub vms: Option<Vec<Pattern>>,

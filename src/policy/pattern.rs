@@ -6,7 +6,6 @@ use std::iter::Peekable;
 use std::mem::{replace, take};
 use std::str::{Chars, FromStr};
 
-/// Braces may stand within braces this deep.
 const DEPTH_MAX: usize = 32;
 
 /// An alias pattern: `*`, `?`, `[…]`, `[!…]` and `{a,b}`, over the whole alias, by characters; case-sensitive. A backslash
@@ -23,10 +22,11 @@ pub struct Pattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     /// One character within these ranges, or outside of all of them.
-    One { ranges: Vec<(char, char)>, is_outside: bool },
-    /// Any characters, or none.
+    One {
+        ranges: Vec<(char, char)>,
+        is_outside: bool,
+    },
     Many,
-    /// What one of these matches.
     Either(Vec<Vec<Part>>),
 }
 
@@ -121,7 +121,6 @@ fn one(c: char) -> Part {
     Part::One { ranges: vec![(c, c)], is_outside: false }
 }
 
-/// Reads a character class up to its closing bracket.
 fn class(chars: &mut Peekable<Chars<'_>>) -> Result<Part, String> {
     let is_outside = chars.next_if(|c| matches!(c, '!' | '^')).is_some();
     let mut ranges = Vec::new();

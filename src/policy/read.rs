@@ -345,13 +345,11 @@ fn zone(at: At<'_>) -> Option<Zone> {
     at.wrong(format!("unknown time zone {}{}", quoted(word), did_you_mean(near)), hint)
 }
 
-/// Says whether a text can be the name of a policy or a tier.
 pub fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '-')
 }
 
-/// Reads the name of a policy or a tier.
 fn name<'n>(at: At<'n>) -> Option<&'n str> {
     let word = at.text()?;
     if is_name(word) {
@@ -365,7 +363,6 @@ fn name<'n>(at: At<'n>) -> Option<&'n str> {
     at.wrong(format!("invalid {what} name: {}", quoted(word)), hint)
 }
 
-/// Reads a comment of backups, and where it stands.
 fn comment<'n>(at: At<'n>) -> Option<(&'n str, Span)> {
     let word = at.text()?;
     if word.trim() != word || word.contains(char::is_control) {

@@ -7,7 +7,7 @@
 //!
 //! Between two clock changes the wall clock runs evenly, so each of these [`OffsetSpan`]es is searched by itself.
 
-use super::cron::{Cron, DAY_SECS, day_of};
+use super::cron::{Cron, DAY_SECS};
 use super::zone::OffsetSpan;
 use super::{ScheduleError, Zone};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
@@ -28,19 +28,10 @@ const SKIP_MATTERS_ABOVE: TimeDelta = TimeDelta::hours(3);
 pub struct Schedule {
     pub(super) cron: Arc<Cron>,
     zone: Zone,
-    /// The days over which its gaps are measured.
     scan: Range<i64>,
     gaps: Gaps,
     /// Its gaps on the wall clock: what clock changes add or take is left out.
     pub(super) wall_gaps: Gaps,
-}
-
-/// A time of a schedule that a clock change skips.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SkippedTime {
-    /// What the wall clock never shows.
-    pub(super) wanted: NaiveDateTime,
-    pub(super) change: DateTime<Utc>,
 }
 
 impl Schedule {
@@ -95,7 +86,6 @@ impl Schedule {
         self.gaps.min
     }
 
-    /// Returns the longest one.
     pub fn gap_max(&self) -> TimeDelta {
         self.gaps.max
     }
@@ -105,11 +95,11 @@ impl Schedule {
         (self.wall_gaps.min, self.wall_gaps.max)
     }
 
-    /// Finds a time of this schedule that a clock change skips, over some years. One in civil time comes at the change
-    /// instead, one that runs by elapsed time does not come.
+    /// Finds a time of this schedule that the wall clock never shows, over some years, and the clock change that skips it. One
+    /// in civil time comes at the change instead, one that runs by elapsed time does not come.
     ///
     /// `None` too where that hardly matters, as the schedule comes every three hours or more often.
-    pub(super) fn skipped_time(&self) -> Option<SkippedTime> {
+    pub(super) fn skipped_time(&self) -> Option<(NaiveDateTime, DateTime<Utc>)> {
         self.zone.spans(SCAN_DAYS.start * DAY_SECS, SCAN_DAYS.end * DAY_SECS).skip(1).find_map(|stretch| {
             let skipped = stretch.start + stretch.offset_before_secs..stretch.start + stretch.offset_secs;
             let wanted = DateTime::from_timestamp(self.cron.times_in(skipped).next()?, 0)?.naive_utc();
@@ -119,7 +109,7 @@ impl Schedule {
                 true => self.next_after(before)? - self.last_at_or_before(before)?,
                 false => self.gap_max(),
             };
-            (gap > SKIP_MATTERS_ABOVE).then_some(SkippedTime { wanted, change })
+            (gap > SKIP_MATTERS_ABOVE).then_some((wanted, change))
         })
     }
 
@@ -159,42 +149,21 @@ impl Gaps {
     /// Measures an expression over some days in a zone.
     fn of(cron: &Cron, zone: &Zone, days: &Range<i64>) -> Self {
         let mut gaps = Self { min: TimeDelta::MAX, max: TimeDelta::zero(), last: None };
-        let within = || cron.minutes.windows(2).map(|pair| TimeDelta::minutes(pair[1] - pair[0]));
-        let within = within().min().zip(within().max());
         let (from, until) = (days.start * DAY_SECS, days.end * DAY_SECS);
         for stretch in zone.spans(from, until) {
             let walls = walls(cron, &stretch);
-            let walls =
-                walls.start.max(from + stretch.offset_secs)..walls.end.min(until + stretch.offset_secs);
-            let even_from = walls.start.max(stretch.start + stretch.offset_secs);
-            for day in (day_of(walls.start)..=day_of(walls.end)).filter(|day| cron.is_on(*day)) {
-                let midnight = day * DAY_SECS;
-                let mut times = cron.minutes.iter().map(|minute| midnight + minute * 60);
-                let is_even = even_from <= midnight && midnight + DAY_SECS <= walls.end;
-                if is_even && let Some((least, most)) = within {
-                    // Such days are alike within, and only how far they are apart is to be seen.
-                    times.next().into_iter().for_each(|wall| gaps.see(taken_at(wall, &stretch)));
-                    gaps.last = times.next_back().map(|wall| taken_at(wall, &stretch));
-                    gaps.include(least, most);
-                } else {
-                    let times = times.filter(|wall| walls.contains(wall));
-                    times.for_each(|wall| gaps.see(taken_at(wall, &stretch)));
+            let start = walls.start.max(from + stretch.offset_secs);
+            for wall in cron.times_in(start..walls.end.min(until + stretch.offset_secs)) {
+                let instant = taken_at(wall, &stretch);
+                let last = gaps.last.replace(instant);
+                // Two that are taken at one change are the same.
+                if let Some(last) = last.filter(|last| *last != instant) {
+                    let gap = TimeDelta::seconds(instant - last);
+                    (gaps.min, gaps.max) = (gaps.min.min(gap), gaps.max.max(gap));
                 }
             }
         }
         gaps
-    }
-
-    /// Takes the next occurrence; one that is at the same instant as the last is the same.
-    fn see(&mut self, instant: i64) {
-        let last = self.last.replace(instant);
-        if let Some(gap) = last.map(|last| TimeDelta::seconds(instant - last)).filter(|gap| !gap.is_zero()) {
-            self.include(gap, gap);
-        }
-    }
-
-    fn include(&mut self, least: TimeDelta, most: TimeDelta) {
-        (self.min, self.max) = (self.min.min(least), self.max.max(most));
     }
 }
 
@@ -204,7 +173,6 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// Schedules are the same when their expression and zone are.
 impl PartialEq for Schedule {
     fn eq(&self, other: &Self) -> bool {
         self.cron.pattern.as_str() == other.cron.pattern.as_str() && self.zone == other.zone
@@ -274,11 +242,11 @@ mod tests {
     #[test]
     fn a_skipped_hour_is_found_where_it_matters() {
         let skipped = |text, zone| Schedule::parse(text, Zone::find(zone).unwrap()).unwrap().skipped_time();
-        let SkippedTime { wanted, change } = skipped("30 2 * * *", "Europe/Berlin").unwrap();
+        let (wanted, change) = skipped("30 2 * * *", "Europe/Berlin").unwrap();
         assert_eq!(wanted.to_string(), "2024-03-31 02:30:00");
         assert_eq!(change, at("2024-03-31T01:00:00Z"));
         let lost = skipped("0 */6 * * *", "America/Havana").unwrap();
-        assert_eq!(lost.wanted.to_string(), "2024-03-10 00:00:00");
+        assert_eq!(lost.0.to_string(), "2024-03-10 00:00:00");
         assert!(skipped("0 0,6,12,18 * * *", "America/Havana").is_some());
         assert!(skipped("0 2 * * SUN", "America/New_York").is_some());
         assert!(skipped("0 0 * * *", "America/Havana").is_some());

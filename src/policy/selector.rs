@@ -10,13 +10,9 @@ pub struct Selector {
     /// Matches every VM, said in so many words.
     pub all: bool,
     pub uuid: Vec<String>,
-    /// Alias patterns.
     pub alias: Vec<Pattern>,
-    /// Organisation UUIDs.
     pub owner: Vec<String>,
-    /// Package UUIDs.
     pub package: Vec<String>,
-    /// Dataset UUIDs.
     pub dataset: Vec<String>,
     /// Dotted metadata paths, each with the values that match.
     pub metadata: Vec<(String, Vec<MetadataValue>)>,
@@ -25,7 +21,6 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Says whether a VM fits.
     pub fn matches(&self, vm: &Vm) -> bool {
         let one_of = |wanted: &[String], found: Option<&str>| {
             wanted.is_empty()

@@ -5,10 +5,8 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// A message shows up to this many characters of a value.
 const QUOTED_CHARS_MAX: usize = 60;
 
-/// Bytes of a text, from `start` to before `end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: usize,
@@ -57,7 +55,6 @@ impl<'a> Report<'a> {
         self.found.borrow_mut().push(Diagnostic { spot: Some(self.spot(span)), ..diagnostic });
     }
 
-    /// Counts the mistakes so far.
     pub(super) fn error_count(&self) -> usize {
         self.found.borrow().iter().filter(|it| it.severity == Severity::Error).count()
     }

@@ -225,7 +225,7 @@ fn every_key_of_a_selector_must_match_and_one_of_those_in_any() {
 fn a_suspension_is_for_vms_by_uuid_in_any_case_and_by_alias() {
     let text =
         |vms: &str| format!("{HEAD}{ALL}{THREE}suspend: {{ reason: move, until: 2026-12-24, vms: {vms} }}\n");
-    let is_for = |vms: &str, vm: &Vm| policy(&text(vms)).suspended_until(vm).is_some();
+    let is_for = |vms: &str, vm: &Vm| policy(&text(vms)).suspend.is_some_and(|suspend| suspend.is_for(vm));
     let mut named = vm("büro-1", &[]);
     named.id = "4fa44310-0000-4000-8000-00000000000a".parse().unwrap();
     for vms in ["4FA44310-0000-4000-8000-00000000000A", "[db-1, \"b?ro-*\"]", "\"b[ü]ro-1\""] {

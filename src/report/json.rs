@@ -21,15 +21,21 @@ use std::io::{self, Write};
 
 /// Writes text inside JSON so that neither a terminal nor a CI system obeys it: what these would act on becomes an escape such
 /// as `\u0023`, which is the same data. All of it can only be inside of strings.
-struct Harmless<'w> {
+pub struct Harmless<'w> {
     out: &'w mut dyn Write,
     /// Whether the last character was `#`: two of them may begin a command.
     is_after_hash: bool,
 }
 
+impl<'w> Harmless<'w> {
+    /// Makes one that writes to `out`. What is written to it has to be JSON, in pieces that are whole characters.
+    pub fn new(out: &'w mut dyn Write) -> Self {
+        Self { out, is_after_hash: false }
+    }
+}
+
 impl Write for Harmless<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // JSON is written in pieces that are whole characters.
         let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
         let mut written = String::with_capacity(text.len());
         for letter in text.chars() {
@@ -70,7 +76,7 @@ fn write(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Wri
         document: &'a T,
         safety_stop: &'a SafetyStop,
     }
-    let mut out = Harmless { out, is_after_hash: false };
+    let mut out = Harmless::new(out);
     match stop {
         // Without `flatten`, which holds the whole document in memory.
         None => serde_json::to_writer_pretty(&mut out, document)?,
@@ -79,9 +85,14 @@ fn write(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Wri
     out.write_all(b"\n")
 }
 
+/// Writes any document.
+pub fn document(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    write(document, None, out)
+}
+
 /// Writes one document a line.
 pub fn line(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    let mut out = Harmless { out, is_after_hash: false };
+    let mut out = Harmless::new(out);
     serde_json::to_writer(&mut out, document)?;
     out.write_all(b"\n")
 }

@@ -74,7 +74,7 @@ fn entry(vm: &VmReport) -> Entry {
     }
     let policy = if all_lost { "nothing of it can be restored".to_owned() } else { String::new() };
     let name = vm_name(&vm.alias, Some(vm.uuid));
-    Entry { name, id: vm_id(&vm.alias, Some(vm.uuid)), policy, vms: 1, lines }
+    Entry { name, id: vm_id(&vm.alias, Some(vm.uuid)), policy, lines }
 }
 
 /// Names a backup: `daily of 2026-11-22 01:00:00 UTC (3fa94c21)`.

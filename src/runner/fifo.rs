@@ -5,7 +5,7 @@ use crate::fifo::{
     ApiVersion, ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary,
     ReadClient, TransportErrorKind, VmVisitor, causes,
 };
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::sandbox::{Options, RunningSandbox, Sandbox};
 use secrecy::SecretString;
 use std::io;
@@ -13,9 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The time after which an unreachable FiFo is reported.
 const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The hint for a failed connection.
 const CHECK_ADDRESS: &str = "check the address (--endpoint, FIFO_ENDPOINT or the profile), whether FiFo is up, and whether it \
                              can be reached from this machine";
 /// How long an upload takes in the built-in FiFo: long enough to be seen, short enough to be waited for.
@@ -32,7 +30,6 @@ pub struct Target {
     pub timeout: Duration,
 }
 
-/// Where a FiFo is.
 pub enum Place {
     /// The built-in one, with the file of its world.
     Sandbox(PathBuf),
@@ -50,7 +47,6 @@ pub struct Settings {
     pub proxy: Option<String>,
 }
 
-/// A connection to a FiFo.
 pub struct Fifo {
     client: ReadClient,
     sandbox: Option<RunningSandbox>,
@@ -88,7 +84,6 @@ impl Target {
         format!("{who}, API version {}", settings.api.as_str())
     }
 
-    /// Says whether it is the built-in one.
     pub fn is_sandbox(&self) -> bool {
         matches!(self.place, Place::Sandbox(_))
     }
@@ -139,12 +134,10 @@ impl Target {
 }
 
 impl Fifo {
-    /// Says as whom it is signed in to; see [`Target::identity`].
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
-    /// Returns the client, which can only read.
     pub fn read(&self) -> &ReadClient {
         &self.client
     }
@@ -154,12 +147,10 @@ impl Fifo {
         &self.name
     }
 
-    /// Reads the list of VMs, and hands each over.
     pub async fn visit(&self, visitor: &mut impl VmVisitor) -> Result<ListSummary, Failure> {
         self.client.visit(visitor).await.map_err(|error| self.failure(&error))
     }
 
-    /// Says what an error means, and what to check.
     pub fn failure(&self, error: &FifoError) -> Failure {
         let FifoError::Connection { source, endpoint, .. } = error else {
             let asks = error.is_silence();
@@ -198,7 +189,6 @@ impl Fifo {
     }
 }
 
-/// The hint where nothing has answered.
 const IS_IT_RIGHT: &str = "is the endpoint right, and can it be reached from here?";
 
 /// Says what to do about a certificate that is not trusted, by the words of what is wrong with it.

@@ -1,9 +1,9 @@
 //! The controls beside FiFo's API, below `/_sandbox/`: no part of FiFo, and without sign-in.
 
+use super::faults::Rule;
 use super::message::{Reply, Request};
-use super::rules::Rule;
 use super::state::State;
-use super::upload::UploadScript;
+use super::vm::UploadScript;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;

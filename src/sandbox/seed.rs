@@ -4,8 +4,7 @@
 //! nights, at 01:00 in Berlin.
 
 use super::backups::BackupRequest;
-use super::upload::{UploadOutcome, UploadScript};
-use super::vm::{Record, Vm, object_name};
+use super::vm::{Record, UploadOutcome, UploadScript, Vm, object_name};
 use super::world::{Shape, World};
 use jiff::{Timestamp, ToSpan as _, civil::Weekday};
 use serde::Deserialize;
@@ -37,7 +36,6 @@ pub struct Seed {
 }
 
 impl Default for Seed {
-    /// One VM of every kind.
     fn default() -> Self {
         Self { vms: Histories::of_file().vms.len(), seed: 1 }
     }
@@ -46,7 +44,6 @@ impl Default for Seed {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Histories {
-    /// What a scheme does in a night, by its name and the night's tier.
     schemes: BTreeMap<String, BTreeMap<String, Run>>,
     vms: Vec<History>,
 }
@@ -81,11 +78,9 @@ struct History {
 enum Event {
     /// Hours before it, a full backup with this comment is made.
     ByHand(String),
-    /// Before it, the VM is taken off its hypervisor.
     Stored,
     /// Before it, the VM is moved to another hypervisor.
     Moved,
-    /// It does not take place.
     Missed,
     /// It makes a daily, and the upload fails.
     Fails,
@@ -294,7 +289,6 @@ fn mask(seed: u64, round: usize) -> u128 {
     (u128::from(bits >> 32) << 96) | u128::from(bits & 0xffff_ffff)
 }
 
-/// A number of its own for each index.
 fn random(seed: u64, index: usize) -> u64 {
     let hash = Sha1::digest(format!("{seed}:{index}"));
     u64::from_be_bytes(std::array::from_fn(|at| hash[at]))

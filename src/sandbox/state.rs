@@ -33,7 +33,6 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock on.
     pub fn advance_us(&self, by_us: i64) {
         if let Self::Manual(now_us) = self {
             now_us.fetch_add(by_us, Ordering::SeqCst);

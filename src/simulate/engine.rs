@@ -2,41 +2,30 @@
 
 use super::Scenario;
 use super::world::SimulatedVm;
-use crate::inventory::{BackupId, VmId};
+use crate::inventory::BackupId;
 use crate::plan::decide::actions;
-use crate::plan::due::{Occurrences, share_of};
+use crate::plan::due::Occurrences;
 use crate::plan::standing::VmView;
-use crate::plan::{Action, Create, next_turning_point};
-use crate::policy::{Policy, Tier};
+use crate::plan::{Action, next_turning_point, projection};
+use crate::policy::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
-use std::iter::successors;
 use std::ops::ControlFlow;
 
 /// So many backups are worth looking for some that no decision reads any more.
 const TRIM_ABOVE: usize = 24;
 
-/// Steps the VMs of one policy through a scenario.
 pub(super) struct Engine<'a> {
     pub(super) policy: &'a Policy,
     pub(super) scenario: &'a Scenario,
-    /// The policy's occurrences over the scenario before `spread`, by tier: from the last one before the beginning, a spread
-    /// further back, to the first one after the end.
-    dues: Vec<Vec<DateTime<Utc>>>,
+    occurrences: Occurrences<'a>,
     /// With more backups than this in the working set, those that no decision reads any more leave it.
     pub(super) trim_above: usize,
 }
 
-/// One step of a run.
-enum Step {
-    DeleteLocally(Vec<BackupId>),
-    Create(Create),
-    Prune(Vec<BackupId>),
-}
-
 impl<'a> Engine<'a> {
     pub(super) fn new(policy: &'a Policy, scenario: &'a Scenario) -> Self {
-        let dues = policy.tiers.iter().map(|tier| occurrences(tier, scenario)).collect();
-        Self { policy, scenario, dues, trim_above: TRIM_ABOVE }
+        let occurrences = Occurrences::over(policy, scenario.from, scenario.until);
+        Self { policy, scenario, occurrences, trim_above: TRIM_ABOVE }
     }
 
     /// Lets a VM live through the scenario. `each` sees it before each run, with the run's instant, and once at the end; it can
@@ -47,13 +36,12 @@ impl<'a> Engine<'a> {
         mut each: impl FnMut(&SimulatedVm, DateTime<Utc>) -> ControlFlow<()>,
     ) {
         let Scenario { from, until, every, .. } = *self.scenario;
-        let shares = self.shares(vm.shares_of);
         let mut next = Some(from);
         while let Some(now) = next.map(|next| self.scenario.up_at(next)).filter(|now| *now < until) {
-            if each(vm, now).is_break() {
+            if each(vm, now).is_break() || self.scenario.is_stopped() {
                 return;
             }
-            let turning_point = self.run(vm, &self.at(&shares, now));
+            let turning_point = self.run(vm, &self.occurrences.at(now));
             next = match every.map(|every| every.num_seconds().max(1)) {
                 // What falls into an outage is not made up for later.
                 Some(every) => {
@@ -66,84 +54,38 @@ impl<'a> Engine<'a> {
         _ = each(vm, until);
     }
 
-    /// Lets one run happen, and returns when the next decision can be another one.
+    /// Lets one run happen, in the order of the executor: what may be deleted locally, a create of a tier that this run has not
+    /// tried, and prunes that its first decision listed too. Nothing follows a create that failed but another one. Returns when the
+    /// next decision can be another one.
     fn run(&self, vm: &mut SimulatedVm, occurrences: &Occurrences<'_>) -> Option<DateTime<Utc>> {
         let now = occurrences.now();
         let fails = self.scenario.do_uploads_fail(now);
-        let (mut created, mut listed_first) = (Vec::new(), None);
+        let (mut created, mut listed_first): (Vec<String>, _) = (Vec::new(), None);
         let mut is_over = self.policy.suspends(&vm.vm, now);
         loop {
             let view = VmView::new(&vm.vm, self.policy, self.scenario.request(now));
             let planned = if is_over { Vec::new() } else { actions(&view, occurrences) };
-            let listed_first = listed_first.get_or_insert_with(|| prunes(&planned));
+            let mut prunes: Vec<BackupId> =
+                planned.iter().filter_map(Action::as_cloud_delete).map(|delete| delete.backup).collect();
+            let listed_first = listed_first.get_or_insert_with(|| prunes.clone());
+            let create = planned.iter().find_map(Action::as_create);
             // Then what may be deleted locally is all that is left.
-            is_over |= listed_first.is_empty() && !planned.iter().any(Action::is_create);
-            match next_step(planned, &created, listed_first, fails) {
-                Some(Step::DeleteLocally(backups)) => vm.delete_locally(&backups),
-                Some(Step::Create(create)) => {
-                    vm.create(self.policy, &create, now, !fails);
-                    created.push(create.tier);
-                }
-                Some(Step::Prune(backups)) => vm.prune(&backups),
-                None => {
-                    let next = next_turning_point(&view, occurrences);
-                    vm.trim(self.policy, self.scenario.request(now), self.trim_above);
-                    return next;
-                }
+            is_over |= listed_first.is_empty() && create.is_none();
+            let locals = planned.iter().filter_map(Action::as_local_delete).filter(|it| !it.after_create);
+            let locals: Vec<BackupId> = locals.filter_map(|delete| delete.backup).collect();
+            prunes.retain(|backup| listed_first.contains(backup));
+            if !locals.is_empty() {
+                locals.iter().for_each(|id| projection::delete_locally(&mut vm.vm, *id));
+            } else if let Some(create) = create.filter(|create| !created.contains(&create.tier)) {
+                vm.create(self.policy, create, now, !fails);
+                created.push(create.tier.clone());
+            } else if create.is_none() && !prunes.is_empty() && (created.is_empty() || !fails) {
+                vm.prune(&prunes);
+            } else {
+                let next = next_turning_point(&view, occurrences);
+                vm.trim(self.policy, self.scenario.request(now), self.trim_above);
+                return next;
             }
         }
     }
-
-    /// Returns a VM's share of each tier's spread.
-    fn shares(&self, vm: Option<VmId>) -> Vec<TimeDelta> {
-        let share = |tier: &Tier| vm.map_or(TimeDelta::zero(), |vm| share_of(tier.spread, vm));
-        self.policy.tiers.iter().map(share).collect()
-    }
-
-    /// Returns the occurrences around an instant for a VM with these shares.
-    fn at(&self, shares: &[TimeDelta], now: DateTime<Utc>) -> Occurrences<'a> {
-        let around = self.dues.iter().zip(shares).map(|(dues, share)| {
-            let past = dues.partition_point(|due| *due + *share <= now);
-            let due = |at: usize| dues.get(at).map(|due| *due + *share);
-            (past.checked_sub(1).and_then(due), due(past))
-        });
-        let (last, next) = around.unzip();
-        Occurrences::of_one_vm(self.policy, now, last, next)
-    }
-}
-
-/// Lists a tier's occurrences over a scenario.
-fn occurrences(tier: &Tier, scenario: &Scenario) -> Vec<DateTime<Utc>> {
-    let next = |instant: &DateTime<Utc>| tier.schedule.next_after(*instant);
-    let earliest = scenario.from - tier.spread;
-    let first = tier.schedule.last_at_or_before(earliest).or_else(|| next(&earliest));
-    let mut is_over = false;
-    let within = |due: &DateTime<Utc>| !std::mem::replace(&mut is_over, *due > scenario.until);
-    successors(first, next).take_while(within).collect()
-}
-
-fn prunes(planned: &[Action]) -> Vec<BackupId> {
-    planned.iter().filter_map(Action::as_cloud_delete).map(|delete| delete.backup).collect()
-}
-
-/// Chooses the next step of a run, in the order of the executor: what may be deleted locally, a create of a tier that this run
-/// has not tried, and prunes that its first decision listed too. Nothing follows a create that failed but another one.
-fn next_step(
-    planned: Vec<Action>,
-    created: &[String],
-    listed_first: &[BackupId],
-    fails: bool,
-) -> Option<Step> {
-    let now = planned.iter().filter_map(Action::as_local_delete).filter(|delete| !delete.after_create);
-    let locals: Vec<BackupId> = now.filter_map(|delete| delete.backup).collect();
-    if !locals.is_empty() {
-        return Some(Step::DeleteLocally(locals));
-    }
-    if let Some(create) = planned.iter().find_map(Action::as_create) {
-        return (!created.contains(&create.tier)).then(|| Step::Create(create.clone()));
-    }
-    let mut prunes = prunes(&planned);
-    prunes.retain(|backup| listed_first.contains(backup));
-    let has_failed = fails && !created.is_empty();
-    (!prunes.is_empty() && !has_failed).then_some(Step::Prune(prunes))
 }

@@ -1,11 +1,10 @@
 //! What the days of a simulation add up to.
 
 use super::Scenario;
-use super::day::{Day, Totals};
 use super::engine::Engine;
 use super::world::{Made, SimulatedVm};
-use crate::inventory::{Inventory, Vm};
-use crate::policy::{Match, Name, Policies, Policy};
+use crate::inventory::{Inventory, Vm, VmId};
+use crate::policy::{Name, Policies, Policy};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -18,7 +17,6 @@ use std::{panic, thread};
 pub struct Simulation {
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
-    /// By name.
     pub policies: Vec<PolicySimulation>,
 }
 
@@ -26,7 +24,6 @@ pub struct Simulation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PolicySimulation {
     pub policy: Name,
-    /// How many VMs there are.
     pub vms: usize,
     pub days: Vec<Day>,
     /// What is made of one VM, the first by alias of which anything is.
@@ -34,17 +31,84 @@ pub struct PolicySimulation {
     pub example: Example,
 }
 
-/// One of a policy's VMs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Example {
+    /// `None` where the policy has none.
+    pub vm: Option<VmId>,
     /// Its alias; empty where there is no FiFo.
     pub alias: String,
     pub made: Vec<Made>,
 }
 
-impl PolicySimulation {
-    pub fn totals(&self) -> Totals {
-        Totals::of(&self.days)
+/// The end of a day in the policy's zone, and what was done on it: sums over the VMs; chain, restore and age are the worst.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Day {
+    pub date: NaiveDate,
+    /// Completed backups in storage.
+    pub stored: usize,
+    pub local: usize,
+    pub stored_bytes: u64,
+    pub local_bytes: u64,
+    pub full: usize,
+    pub incremental: usize,
+    pub pruned: usize,
+    /// The most backups that restoring one of those in storage reads.
+    pub longest_chain: usize,
+    /// The bytes that restoring the newest backup reads.
+    pub restore_bytes: u64,
+    /// The age of the newest backup that can be restored; `None` while no VM has one.
+    pub newest_age_secs: Option<i64>,
+}
+
+impl Day {
+    fn add(&mut self, other: &Self) {
+        self.stored += other.stored;
+        self.local += other.local;
+        self.stored_bytes = self.stored_bytes.saturating_add(other.stored_bytes);
+        self.local_bytes = self.local_bytes.saturating_add(other.local_bytes);
+        self.full += other.full;
+        self.incremental += other.incremental;
+        self.pruned += other.pruned;
+        self.longest_chain = self.longest_chain.max(other.longest_chain);
+        self.restore_bytes = self.restore_bytes.max(other.restore_bytes);
+        self.newest_age_secs = self.newest_age_secs.max(other.newest_age_secs);
+    }
+}
+
+/// The days of a policy in a few numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    pub full: usize,
+    pub incremental: usize,
+    pub pruned: usize,
+    /// Backups in storage in the end.
+    pub stored: usize,
+    pub stored_max: usize,
+    /// The bytes in storage in the end.
+    pub stored_bytes: u64,
+    /// The most snapshots on hypervisors on any day.
+    pub local_max: usize,
+    pub longest_chain: usize,
+    /// The most bytes of a restore of the newest backup.
+    pub restore_bytes: u64,
+    /// The greatest age of the newest backup on any day.
+    pub newest_age_secs: Option<i64>,
+}
+
+impl Totals {
+    pub fn of(days: &[Day]) -> Self {
+        days.iter().fold(Self::default(), |sum, day| Self {
+            full: sum.full + day.full,
+            incremental: sum.incremental + day.incremental,
+            pruned: sum.pruned + day.pruned,
+            stored: day.stored,
+            stored_max: sum.stored_max.max(day.stored),
+            stored_bytes: day.stored_bytes,
+            local_max: sum.local_max.max(day.local),
+            longest_chain: sum.longest_chain.max(day.longest_chain),
+            restore_bytes: sum.restore_bytes.max(day.restore_bytes),
+            newest_age_secs: sum.newest_age_secs.max(day.newest_age_secs),
+        })
     }
 }
 
@@ -52,7 +116,7 @@ impl PolicySimulation {
 pub fn simulate(policies: &Policies, inventory: Option<&Inventory>, scenario: &Scenario) -> Simulation {
     let mut by_policy: BTreeMap<&Name, Vec<&Vm>> = BTreeMap::new();
     for vm in inventory.iter().flat_map(|inventory| inventory.vms.values()) {
-        if let Match::One(policy) = policies.policy_for(vm) {
+        if let Some(policy) = policies.policy_for(vm).one() {
             by_policy.entry(&policy.name).or_default().push(vm);
         }
     }
@@ -69,60 +133,61 @@ fn simulate_policy(policy: &Policy, vms: Option<&[&Vm]>, scenario: &Scenario) ->
     let engine = Engine::new(policy, scenario);
     let ends = day_ends(policy, scenario);
     let (days, example) = match vms {
-        None => days_of(&engine, &ends, [SimulatedVm::unknown(policy, scenario)]),
+        None => days_of(&engine, &ends, [SimulatedVm::unknown(policy, scenario)], |_, _| {}),
         Some(vms) => {
             let start = |vm: &&Vm| SimulatedVm::new(vm, policy, scenario);
             let threads = thread::available_parallelism().map_or(1, NonZero::get);
             let share = vms.len().div_ceil(threads).max(1);
-            let parts: Vec<(Vec<Day>, Example)> = thread::scope(|scope| {
-                let parts = vms
-                    .chunks(share)
-                    .map(|part| scope.spawn(|| days_of(&engine, &ends, part.iter().map(start))));
-                let parts: Vec<_> = parts.collect();
-                parts
-                    .into_iter()
-                    .map(|part| part.join().unwrap_or_else(|fault| panic::resume_unwind(fault)))
-                    .collect()
+            let (mut days, mut example) = days_of(&engine, &ends, [], |_, _| {});
+            thread::scope(|scope| {
+                let parts = vms.chunks(share).map(|part| part.iter().map(start));
+                let parts: Vec<_> =
+                    parts.map(|part| scope.spawn(|| days_of(&engine, &ends, part, |_, _| {}))).collect();
+                for part in parts {
+                    let (others, made) = part.join().unwrap_or_else(|fault| panic::resume_unwind(fault));
+                    days.iter_mut().zip(&others).for_each(|(day, other)| day.add(other));
+                    if example.made.is_empty() {
+                        example = made;
+                    }
+                }
             });
-            let begin = (days_of(&engine, &ends, []).0, Example::default());
-            parts.into_iter().fold(begin, |(mut days, example), (other, others)| {
-                days.iter_mut().zip(&other).for_each(|(day, other)| day.plus(other));
-                (days, if example.made.is_empty() { others } else { example })
-            })
+            (days, example)
         }
     };
     PolicySimulation { policy: policy.name.clone(), vms: vms.map_or(1, <[&Vm]>::len), days, example }
 }
 
 /// Lists the days of a scenario with the instant at which each ends.
-fn day_ends(policy: &Policy, scenario: &Scenario) -> Vec<(NaiveDate, DateTime<Utc>)> {
+pub(super) fn day_ends(policy: &Policy, scenario: &Scenario) -> Vec<(NaiveDate, DateTime<Utc>)> {
     let last = policy.zone.moment(scenario.until - TimeDelta::seconds(1)).date_naive();
     let days = policy.zone.moment(scenario.from).date_naive().iter_days().take_while(|day| *day <= last);
     let end = |day: NaiveDate| Some((day, policy.zone.day_start(day.succ_opt()?)?.min(scenario.until)));
     days.filter_map(end).collect()
 }
 
-/// Lets VMs live through the scenario one after the other.
-fn days_of(
+/// Lets VMs live through the scenario one after the other; `watch` sees each as [`Engine::play`] shows it.
+pub(super) fn days_of(
     engine: &Engine<'_>,
     ends: &[(NaiveDate, DateTime<Utc>)],
     vms: impl IntoIterator<Item = SimulatedVm>,
+    mut watch: impl FnMut(&SimulatedVm, DateTime<Utc>),
 ) -> (Vec<Day>, Example) {
     let mut days: Vec<Day> = ends.iter().map(|(date, _)| Day { date: *date, ..Day::default() }).collect();
     let mut example = Example::default();
     for mut vm in vms {
         let (mut at, mut made, mut pruned) = (0, 0, 0);
         engine.play(&mut vm, |vm, now| {
+            watch(vm, now);
             while let Some(&(date, end)) = ends.get(at).filter(|(_, end)| *end <= now) {
                 let full = vm.made[made..].iter().filter(|made| made.is_full).count();
                 let incremental = vm.made.len() - made - full;
-                days[at].plus(&Day { full, incremental, pruned: vm.pruned - pruned, ..vm.day(date, end) });
+                days[at].add(&Day { full, incremental, pruned: vm.pruned - pruned, ..vm.day(date, end) });
                 (at, made, pruned) = (at + 1, vm.made.len(), vm.pruned);
             }
             ControlFlow::Continue(())
         });
         if example.made.is_empty() {
-            example = Example { alias: vm.vm.alias, made: vm.made };
+            example = Example { vm: Some(vm.vm.id), alias: vm.vm.alias, made: vm.made };
         }
     }
     (days, example)

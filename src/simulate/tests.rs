@@ -11,7 +11,7 @@ use crate::plan::tests::fixtures::*;
 use crate::plan::tests::generators::Cloud;
 use crate::plan::tests::properties::for_clouds;
 use crate::plan::{Action, Prune, projection};
-use crate::policy::{Match, Policies, Policy, Suspension, TierKind, Zone};
+use crate::policy::{Policies, Policy, Suspension, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -80,7 +80,7 @@ fn what_leaves_the_working_set_makes_no_difference_and_all_is_as_in_a_plain_run(
     for_clouds(40, |Cloud { policies, inventory, now }| {
         let policies = Policies::new(policies);
         for vm in inventory.vms.values() {
-            let Match::One(policy) = policies.policy_for(vm) else { continue };
+            let Some(policy) = policies.policy_for(vm).one() else { continue };
             // So many runs at the most, however often something is due.
             let gap_secs =
                 policy.tiers.iter().map(|tier| tier.schedule.gap_max().num_seconds()).min().unwrap();

@@ -1,10 +1,8 @@
 //! One simulated VM: its records as the decisions see them, and what is counted of its backups.
 
 use super::Scenario;
-use super::day::Day;
-use crate::inventory::{
-    Backup, BackupId, Backups, LocalState, Metadata, RecordedState, Vm, VmId, restorable,
-};
+use super::tally::Day;
+use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Restore, Vm, along_chains};
 use crate::plan::keep::Keeps;
 use crate::plan::standing::{Standing, VmView};
 use crate::plan::{BackupKind, Create, Request, projection};
@@ -13,7 +11,6 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
-/// A backup that was made on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Made {
     pub at: DateTime<Utc>,
@@ -21,19 +18,18 @@ pub struct Made {
     pub is_full: bool,
 }
 
-/// A VM between two runs.
 #[derive(Clone, Debug)]
 pub(super) struct SimulatedVm {
     /// The working set: all that a decision can read.
     pub(super) vm: Vm,
-    /// The VM whose shares of spreads it has; `None` for shares of 0.
-    pub(super) shares_of: Option<VmId>,
     /// The completed backups in the working set.
     stored: HashMap<BackupId, Stored>,
     left: Left,
     /// Those of what has left the working set that never expire.
     pub(super) kept_for_ever: HashSet<BackupId>,
     pub(super) made: Vec<Made>,
+    /// When uploads failed.
+    pub(super) failed: Vec<DateTime<Utc>>,
     pub(super) pruned: usize,
     sizes: Sizes,
     attempts: u64,
@@ -49,19 +45,6 @@ struct Stored {
     restore: Option<Restore>,
 }
 
-/// What a restore reads.
-#[derive(Clone, Copy, Debug, Default)]
-struct Restore {
-    backups: usize,
-    size_bytes: u64,
-}
-
-impl Restore {
-    fn and(self, size_bytes: u64) -> Self {
-        Self { backups: self.backups + 1, size_bytes: self.size_bytes.saturating_add(size_bytes) }
-    }
-}
-
 /// What has left the working set: stored, and read by no decision.
 #[derive(Clone, Copy, Debug, Default)]
 struct Left {
@@ -74,44 +57,41 @@ impl SimulatedVm {
     /// Takes a VM as it was read. What runs is taken to succeed at once.
     pub(super) fn new(vm: &Vm, policy: &Policy, scenario: &Scenario) -> Self {
         let sizes = Sizes::of(vm, policy, scenario);
-        let mut standings: Vec<Option<Standing>> = vec![None; vm.backups.len()];
-        let view = VmView::new(vm, policy, scenario.from);
-        view.backups.iter().for_each(|backup| standings[backup.position] = Some(backup.standing));
-        let runs = |at: usize| standings[at].is_some_and(Standing::is_running);
-        let is_good: Vec<bool> =
-            (0..standings.len()).map(|at| runs(at) || standings[at] == Some(Standing::Completed)).collect();
-        let mut settled = vm.clone();
-        for (at, backup) in settled.backups.values_mut().enumerate() {
-            if is_good[at] {
-                // Alike, so that no further backup is judged by what is known of another one's files.
-                (backup.state, backup.files) = (RecordedState::Completed, vec![projection::WHOLE]);
-                (backup.record_size_bytes, backup.has_record_checksum) = (None, false);
+        let (mut settled, mut is_good) = (vm.clone(), vec![false; vm.backups.len()]);
+        for view in VmView::new(vm, policy, scenario.from).backups {
+            let runs = view.standing.is_running();
+            if !runs && view.standing != Standing::Completed {
+                continue;
             }
-            if runs(at) {
+            is_good[view.position] = true;
+            let Some(backup) = settled.backups.get_mut(view.id()) else { continue };
+            // Alike, so that no further backup is judged by what is known of another one's files.
+            (backup.state, backup.files) = (RecordedState::Completed, vec![projection::WHOLE]);
+            (backup.record_size_bytes, backup.has_record_checksum) = (None, false);
+            if runs {
                 backup.local = LocalState::Present;
             }
         }
         let size = |at: usize| {
             let backup = &vm.backups[at];
-            let estimate = || {
-                let tier = policy.tier_of(backup.comment.as_deref());
-                sizes.estimate(tier, backup.parent.is_none(), TimeDelta::days(1))
-            };
+            let tier = policy.tier_of(backup.comment.as_deref());
+            let estimate = || sizes.estimate(tier, backup.parent.is_none(), TimeDelta::days(1));
             backup.size_bytes().unwrap_or_else(|| if is_good[at] { estimate() } else { 0 })
         };
-        let restores = restores(&settled.backups, &is_good, size);
-        let completed =
-            settled.backups.values().enumerate().filter(|(_, it)| it.state == RecordedState::Completed);
+        let restores = along_chains(&settled.backups, Restore::NOTHING, |at, below| {
+            is_good[at].then(|| below.and(Some(size(at)), true))
+        });
         let stored = |(at, backup): (usize, &Backup)| {
-            (backup.id, Stored { size_bytes: size(at), restore: restores[at] })
+            let stored = Stored { size_bytes: size(at), restore: restores[at] };
+            (backup.state == RecordedState::Completed).then_some((backup.id, stored))
         };
         Self {
-            stored: completed.map(stored).collect(),
+            stored: settled.backups.values().enumerate().filter_map(stored).collect(),
             vm: settled,
-            shares_of: Some(vm.id),
             left: Left::default(),
             kept_for_ever: HashSet::new(),
             made: Vec::new(),
+            failed: Vec::new(),
             pruned: 0,
             sizes,
             attempts: 0,
@@ -121,21 +101,8 @@ impl SimulatedVm {
 
     /// Makes a VM of which nothing is known, with shares of spreads of 0.
     pub(super) fn unknown(policy: &Policy, scenario: &Scenario) -> Self {
-        let vm = Vm {
-            id: VmId::new(Uuid::nil()),
-            alias: String::new(),
-            owner: None,
-            package: None,
-            dataset: None,
-            hypervisor: Some(String::new()),
-            state: "running".to_owned(),
-            creating: false,
-            deleting: false,
-            delegated_datasets: false,
-            metadata: Metadata::default(),
-            backups: Backups::default(),
-        };
-        Self { shares_of: None, ..Self::new(&vm, policy, scenario) }
+        let vm = Vm { hypervisor: Some(String::new()), state: "running".to_owned(), ..Vm::default() };
+        Self::new(&vm, policy, scenario)
     }
 
     /// Makes a backup, whose upload ends at once; one that fails leaves its record and its snapshot.
@@ -148,6 +115,7 @@ impl SimulatedVm {
         if !succeeds {
             backup.state = RecordedState::Failed;
             self.vm.backups.insert(backup);
+            self.failed.push(now);
             return;
         }
         let is_full = create.kind == BackupKind::Full;
@@ -157,21 +125,17 @@ impl SimulatedVm {
         let size_bytes = self.sizes.estimate(tier, is_full, since_parent);
         let below = match create.parent {
             Some(parent) => self.stored.get(&parent).and_then(|parent| parent.restore),
-            None => Some(Restore::default()),
+            None => Some(Restore::NOTHING),
         };
-        let restore = below.map(|below| below.and(size_bytes));
+        let restore = below.map(|below| below.and(Some(size_bytes), true));
         self.stored.insert(id, Stored { size_bytes, restore });
         self.vm.backups.insert(backup);
         self.made.extend(tier.map(|tier| Made { at: now, tier, is_full }));
     }
 
-    pub(super) fn delete_locally(&mut self, backups: &[BackupId]) {
-        for &id in backups {
-            if let Some(backup) = self.vm.backups.get_mut(id) {
-                backup.local = LocalState::Absent;
-                backup.local_size_bytes = Some(0);
-            }
-        }
+    /// Returns the bytes of a completed backup in the working set, and whether it can be restored.
+    pub(super) fn stored(&self, id: BackupId) -> Option<(u64, bool)> {
+        self.stored.get(&id).map(|stored| (stored.size_bytes, stored.restore.is_some()))
     }
 
     pub(super) fn prune(&mut self, backups: &[BackupId]) {
@@ -220,7 +184,7 @@ impl SimulatedVm {
             let Some(stored) = self.stored.remove(&id) else { continue };
             self.left.backups += 1;
             self.left.size_bytes = self.left.size_bytes.saturating_add(stored.size_bytes);
-            self.left.longest_chain = self.left.longest_chain.max(stored.restore.map_or(0, |it| it.backups));
+            self.left.longest_chain = self.left.longest_chain.max(stored.restore.map_or(0, |it| it.steps));
             if keeps.stored[at].is_some() {
                 self.kept_for_ever.insert(id);
             }
@@ -250,37 +214,16 @@ impl SimulatedVm {
             let Some(stored) = self.stored.get(&backup.id) else { continue };
             day.stored_bytes = day.stored_bytes.saturating_add(stored.size_bytes);
             let (Some(restore), Some(age)) = (stored.restore, age) else { continue };
-            day.longest_chain = day.longest_chain.max(restore.backups);
+            day.longest_chain = day.longest_chain.max(restore.steps);
             let age_secs = age.num_seconds();
             if age_secs >= 0 && day.newest_age_secs.is_none_or(|newest| age_secs <= newest) {
-                (day.newest_age_secs, day.restore_bytes) = (Some(age_secs), restore.size_bytes);
+                (day.newest_age_secs, day.restore_bytes) = (Some(age_secs), restore.size_bytes.unwrap_or(0));
             }
         }
         day
     }
 }
 
-/// Finds what restoring each backup reads, by position.
-fn restores(backups: &Backups, is_good: &[bool], size: impl Fn(usize) -> u64) -> Vec<Option<Restore>> {
-    let is_restorable = restorable(backups, is_good);
-    let mut found: Vec<Option<Restore>> = vec![None; backups.len()];
-    let mut path = Vec::new();
-    for first in (0..backups.len()).filter(|&at| is_restorable[at]) {
-        let mut step = Some(first);
-        while let Some(at) = step.filter(|&at| found[at].is_none()) {
-            path.push(at);
-            step = backups.parent_position(at);
-        }
-        let mut restore = step.and_then(|at| found[at]).unwrap_or_default();
-        for at in path.drain(..).rev() {
-            restore = restore.and(size(at));
-            found[at] = Some(restore);
-        }
-    }
-    found
-}
-
-/// How large a VM's new backups are.
 #[derive(Clone, Debug)]
 struct Sizes {
     vm_bytes: u64,
@@ -302,14 +245,9 @@ impl Sizes {
                 known.entry((tier, is_full)).or_default().push(size_bytes);
             }
         }
-        Self {
-            vm_bytes: median(&mut fulls).unwrap_or(scenario.vm_size_bytes),
-            change_ppm: scenario.change_ppm,
-            medians: known
-                .into_iter()
-                .filter_map(|(of, mut sizes)| Some((of, median(&mut sizes)?)))
-                .collect(),
-        }
+        let medians = known.into_iter().filter_map(|(of, sizes)| Some((of, median(sizes)?))).collect();
+        let vm_bytes = median(fulls).unwrap_or(scenario.vm_size_bytes);
+        Self { vm_bytes, change_ppm: scenario.change_ppm, medians }
     }
 
     fn estimate(&self, tier: Option<TierIndex>, is_full: bool, since_parent: TimeDelta) -> u64 {
@@ -326,7 +264,7 @@ impl Sizes {
     }
 }
 
-fn median(sizes: &mut [u64]) -> Option<u64> {
+fn median(mut sizes: Vec<u64>) -> Option<u64> {
     sizes.sort_unstable();
     sizes.get(sizes.len() / 2).copied()
 }

@@ -85,7 +85,6 @@ fn hollow_text(backup: &Backup, policy: &Policy) -> String {
     }
 }
 
-/// Lists the uploads of a VM that count as stuck.
 pub(crate) fn stuck(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<Backup> {
     let view = VmView::new(vm, policy, now);
     view.backups.iter().filter(|one| one.standing == Standing::Stuck).map(|one| one.backup.clone()).collect()

@@ -45,7 +45,6 @@ pub(crate) enum Which {
 }
 
 impl Upload {
-    /// An upload that counts as running for a time.
     pub(crate) fn new(at: VmRef, which: Which, slot: Slot, runs_for: TimeDelta) -> Self {
         let began = Instant::now();
         Self {
@@ -62,13 +61,12 @@ impl Upload {
         }
     }
 
-    /// Returns how the wait for it ends when nothing can be read.
     pub(crate) fn unreadable(&self, error: &ReadError) -> Ended {
-        let (name, why) = (self.name(), with_causes(error));
-        let text = format!(
-            "{name} is started, but its progress can no longer be read: {why}; the next run checks the result"
-        );
-        Ended::unknown("unknown", text)
+        let why = format!("{}; the next run checks the result", with_causes(error));
+        Ended::unknown(
+            "unknown",
+            format!("{} is started, but its progress can no longer be read: {why}", self.name()),
+        )
     }
 
     pub(super) fn name(&self) -> String {

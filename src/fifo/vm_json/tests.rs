@@ -31,14 +31,6 @@ fn problem_of_backup(record: Value) -> String {
 }
 
 #[test]
-fn a_bare_vm_has_nothing_but_its_uuid() {
-    let vm = read(&json!({"uuid": VM, "backups": []}));
-    assert_eq!(vm.id.to_string(), VM);
-    assert_eq!((vm.alias.as_str(), vm.state.as_str(), vm.hypervisor), ("", "", None));
-    assert!(!vm.creating && !vm.deleting && !vm.delegated_datasets && vm.backups.is_empty());
-}
-
-#[test]
 fn the_alias_is_the_vms_own_or_else_its_configs() {
     assert_eq!(read(&vm_with("config", json!({"alias": "other"}))).alias, "web-1");
     let vm = json!({"uuid": VM, "backups": {}, "config": {"alias": "other"}});
@@ -66,12 +58,6 @@ fn whatever_is_not_false_sets_a_flag() {
         assert!(read(&vm_with("deleting", value.clone())).deleting, "{value}");
         assert!(read(&vm_with("creating", value.clone())).creating, "{value}");
     }
-}
-
-#[test]
-fn datasets_are_delegated_when_there_is_one() {
-    assert!(read(&vm_with("config", json!({"datasets": ["zones/x/data"]}))).delegated_datasets);
-    assert!(!read(&vm_with("config", json!({"datasets": []}))).delegated_datasets);
 }
 
 #[test]

@@ -3,16 +3,15 @@
 //! The result is the difference in actions and in protection, not the difference in the files: a policy that has only
 //! moved to another file is no change. [`simulate`](crate::simulate) looks further ahead than one plan does.
 
-mod expiry;
 mod settings;
 
-use crate::inventory::{Backup, Inventory, Vm, VmId};
+use crate::inventory::{Backup, BackupId, Inventory, Vm, VmId};
+use crate::plan::keep::Keeps;
+use crate::plan::standing::{BackupView, VmView};
 use crate::plan::{Action, Plan, PolicyRef, Prune, SnapshotUsage, Status, VmPlan};
-use crate::policy::{Match, Name, Policies, Policy};
+use crate::policy::{Match, Name, Policies, Policy, Zone};
 use crate::simulate::{Scenario, Totals, simulate};
-use chrono::{DateTime, Utc};
-pub use expiry::StoredBackups;
-use expiry::{ExpiryChange, ExpiryChanges};
+use chrono::{DateTime, FixedOffset, Utc};
 use serde::Serialize;
 pub use settings::{PolicyChange, PolicyChangeKind, SettingChange};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +22,6 @@ const YEAR_DAYS: u32 = 365;
 /// What a change of policies does, now and over a year.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Comparison {
-    /// The policies that there were before.
     pub against: Vec<PolicyRef>,
     /// The policies that were added, removed or changed, by name.
     pub policies: Vec<PolicyChange>,
@@ -38,13 +36,10 @@ pub struct Comparison {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct YearChange {
     pub policy: Name,
-    /// `None` where there was no such policy.
     pub before: Option<Totals>,
-    /// `None` where there is no such policy any more.
     pub after: Option<Totals>,
 }
 
-/// The counts of a [`Comparison`]. What a suspension holds back is not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ComparisonSummary {
     /// What is only done because of the change.
@@ -59,17 +54,12 @@ pub struct ComparisonSummary {
     pub comes_into_conflict: usize,
     /// VMs that are suspended now.
     pub suspended: usize,
-    /// VMs that get a policy.
     pub gains_protection: usize,
-    /// VMs that are no longer suspended.
     pub resumed: usize,
     /// VMs that two policies claimed, and no longer do.
     pub leaves_conflict: usize,
-    /// VMs that belong to another policy.
     pub changes_policy: usize,
-    /// Backups that no longer belong to a tier.
     pub stranded: AbandonedBackups,
-    /// Stored backups that expire at once.
     pub expired: StoredBackups,
     /// Stored backups that a run with `--prune` deletes because of the change: those that expire under a policy with
     /// `prune: true`, and all that had expired where the policy did not say so before.
@@ -81,45 +71,71 @@ pub struct ComparisonSummary {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AbandonedBackups {
     pub backups: usize,
-    /// What they hold on hypervisors.
     pub held: SnapshotUsage,
 }
 
 impl AbandonedBackups {
-    /// Finds those of a VM.
-    fn of(vm: &Vm, before: &Policies, after: &Policies) -> Self {
-        // Where several policies claim it, none of its backups counts as abandoned: they are left as they are.
-        let (Match::One(before), after) = (before.policy_for(vm), after.policy_for(vm)) else {
-            return Self::default();
+    /// Finds those of a VM. Where several policies claim it there are none: its backups are left as they are.
+    fn of(vm: &Vm, before: Option<&Policy>, after: &Match<'_>) -> Self {
+        let is_managed = |comment: Option<&str>| match after {
+            Match::One(after) => after.tier_of(comment).is_some(),
+            Match::Unprotected => false,
+            Match::Conflict(_) => true,
         };
         let is_stranded = |backup: &&Backup| {
             let comment = backup.comment.as_deref();
-            let is_managed = match &after {
-                Match::One(after) => after.tier_of(comment).is_some(),
-                Match::Unprotected => false,
-                Match::Conflict(_) => true,
-            };
-            before.tier_of(comment).is_some() && !is_managed
+            before.is_some_and(|before| before.tier_of(comment).is_some()) && !is_managed(comment)
         };
         let stranded: Vec<&Backup> = vm.backups.values().filter(is_stranded).collect();
         Self { backups: stranded.len(), held: SnapshotUsage::of(stranded) }
     }
 
-    /// Says whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.backups == 0
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoredBackups {
+    pub backups: usize,
+    /// Their stored bytes, as far as FiFo tells them.
+    pub size_bytes: u64,
+    /// When the oldest was taken, in its policy's zone; `None` where there is none.
+    pub oldest: Option<DateTime<FixedOffset>>,
+    pub newest: Option<DateTime<FixedOffset>>,
+}
+
+impl StoredBackups {
+    fn one(backup: &BackupView<'_>, zone: &Zone) -> Self {
+        let taken = Some(zone.moment(backup.taken));
+        let size_bytes = backup.backup.size_bytes().unwrap_or(0);
+        Self { backups: 1, size_bytes, oldest: taken, newest: taken }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.backups += other.backups;
+        self.size_bytes = self.size_bytes.saturating_add(other.size_bytes);
+        self.oldest = self.oldest.into_iter().chain(other.oldest).min();
+        self.newest = self.newest.into_iter().chain(other.newest).max();
+    }
+
     pub fn is_empty(&self) -> bool {
         self.backups == 0
     }
 }
 
 impl ComparisonSummary {
-    /// Counts the VMs that are protected worse than before.
-    pub fn worse(&self) -> usize {
-        self.loses_protection + self.comes_into_conflict + self.suspended
-    }
-
-    /// Returns the counter for a shift.
-    fn counter(&mut self, shift: ProtectionChange) -> &mut usize {
-        match shift {
+    /// Counts what changes for one VM.
+    fn add(&mut self, change: &VmChange) {
+        self.expired.add(change.expired);
+        self.prunable.add(change.prunable);
+        self.stranded.backups += change.stranded.backups;
+        self.stranded.held = self.stranded.held.plus(change.stranded.held);
+        self.caused.add(ActionCounts::of(&change.caused));
+        self.anyway.add(change.anyway);
+        self.no_longer.add(ActionCounts::of(&change.no_longer));
+        let Some(shift) = change.shift else { return };
+        *match shift {
             ProtectionChange::LosesProtection => &mut self.loses_protection,
             ProtectionChange::ComesIntoConflict => &mut self.comes_into_conflict,
             ProtectionChange::Suspended => &mut self.suspended,
@@ -127,18 +143,14 @@ impl ComparisonSummary {
             ProtectionChange::Resumed => &mut self.resumed,
             ProtectionChange::LeavesConflict => &mut self.leaves_conflict,
             ProtectionChange::ChangesPolicy => &mut self.changes_policy,
-        }
+        } += 1;
     }
 }
 
-/// Counts of actions by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ActionCounts {
-    /// Backups to create.
     pub create: usize,
-    /// Snapshots to delete on hypervisors, those of new backups among them.
     pub delete_local: usize,
-    /// Backups to delete from storage, for good.
     pub delete_cloud: usize,
 }
 
@@ -153,23 +165,18 @@ impl ActionCounts {
         counts
     }
 
-    #[must_use]
-    fn plus(self, other: Self) -> Self {
-        Self {
-            create: self.create + other.create,
-            delete_local: self.delete_local + other.delete_local,
-            delete_cloud: self.delete_cloud + other.delete_cloud,
-        }
+    fn add(&mut self, other: Self) {
+        self.create += other.create;
+        self.delete_local += other.delete_local;
+        self.delete_cloud += other.delete_cloud;
     }
 
-    /// Returns how many actions there are, of any kind.
     pub fn all(&self) -> usize {
         self.create + self.delete_local + self.delete_cloud
     }
 
-    /// Says whether there is none.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.all() == 0
     }
 }
 
@@ -177,30 +184,22 @@ impl ActionCounts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VmChange {
     pub uuid: Option<VmId>,
-    /// Its alias; may be empty.
     pub alias: String,
     /// How its protection changes; `None` when it does not.
     pub shift: Option<ProtectionChange>,
-    /// Its protection before the change.
     pub before: Protection,
-    /// Its protection with the change.
     pub after: Protection,
     /// What is only done because of the change; a delete that no longer waits for a create is such a thing.
     pub caused: Vec<Action>,
-    /// How much is done with and without it.
     pub anyway: ActionCounts,
     /// What would be done without the change, and no longer is.
     pub no_longer: Vec<Action>,
-    /// Its backups that no longer belong to a tier.
     pub stranded: AbandonedBackups,
-    /// Its stored backups that expire at once.
     pub expired: StoredBackups,
-    /// Its stored backups that a run with `--prune` deletes because of the change.
     pub prunable: StoredBackups,
 }
 
 impl VmChange {
-    /// Says whether the change does anything to the VM.
     fn is_any(&self) -> bool {
         self.shift.is_some()
             || !self.caused.is_empty()
@@ -215,34 +214,18 @@ impl VmChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProtectionChange {
-    /// It had a policy, and has none.
     LosesProtection,
     /// Two policies claim it now, so that nothing is done to it.
     ComesIntoConflict,
     /// Its policy was active, and is suspended for it; or it had none, and the one it gets is suspended for it.
     Suspended,
-    /// It had no policy, and has one.
     GainsProtection,
-    /// Its policy was suspended for it, and is active.
     Resumed,
-    /// Two policies claimed it, and no longer do.
     LeavesConflict,
-    /// It belongs to another policy.
     ChangesPolicy,
 }
 
 impl ProtectionChange {
-    /// All of them, in their order.
-    pub const ALL: [Self; 7] = [
-        Self::LosesProtection,
-        Self::ComesIntoConflict,
-        Self::Suspended,
-        Self::GainsProtection,
-        Self::Resumed,
-        Self::LeavesConflict,
-        Self::ChangesPolicy,
-    ];
-
     /// Says whether less is done for the VM than before.
     pub fn is_worse(self) -> bool {
         matches!(self, Self::LosesProtection | Self::ComesIntoConflict | Self::Suspended)
@@ -272,15 +255,15 @@ impl ProtectionChange {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Protection {
-    /// It belongs to a policy.
-    Active { policy: String },
+    Active {
+        policy: String,
+    },
     /// It belongs to a policy that is suspended for it.
-    Suspended { policy: String },
-    /// Several policies claim it.
+    Suspended {
+        policy: String,
+    },
     Conflict,
-    /// It matches no policy.
     Unprotected,
-    /// It could not be read whole.
     Unreadable,
 }
 
@@ -307,68 +290,75 @@ pub struct PolicySide<'a> {
 /// be is left to [`year_changes`].
 pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Inventory) -> Comparison {
     let old: BTreeMap<VmId, &VmPlan> = before.plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
+    let policies = settings::policy_changes(before.policies, after.policies);
     let mut summary = ComparisonSummary::default();
     let mut vms = Vec::new();
-    let mut expiry = ExpiryChanges::new(before.policies, after.policies, after.plan.at);
     for new in &after.plan.vms {
         // What could not be read has no action on either side.
         let Some(&old) = new.uuid.and_then(|id| old.get(&id)) else { continue };
-        let vm = new.uuid.and_then(|id| inventory.vms.get(&id));
-        let stranded = vm.map(|vm| AbandonedBackups::of(vm, before.policies, after.policies));
-        let ExpiryChange { expired, prunable } = vm.map(|vm| expiry.of(vm)).unwrap_or_default();
-        let change = VmChange {
-            stranded: stranded.unwrap_or_default(),
-            expired,
-            prunable,
-            ..action_changes(old, new)
-        };
-        summary.expired = summary.expired.plus(change.expired);
-        summary.prunable = summary.prunable.plus(change.prunable);
-        summary.stranded.backups += change.stranded.backups;
-        summary.stranded.held = summary.stranded.held.plus(change.stranded.held);
-        summary.caused = summary.caused.plus(ActionCounts::of(&change.caused));
-        summary.anyway = summary.anyway.plus(change.anyway);
-        summary.no_longer = summary.no_longer.plus(ActionCounts::of(&change.no_longer));
-        if let Some(shift) = change.shift {
-            *summary.counter(shift) += 1;
+        let mut change = action_changes(old, new);
+        if let Some(vm) = new.uuid.and_then(|id| inventory.vms.get(&id)) {
+            let (was, is) = (before.policies.policy_for(vm).one(), after.policies.policy_for(vm));
+            change.stranded = AbandonedBackups::of(vm, was, &is);
+            let is_set_otherwise = |policy: &Policy| {
+                let is_same = was.is_some_and(|was| was.name == policy.name);
+                !is_same || policies.iter().any(|it| *it.name == *policy.name)
+            };
+            if let Some(policy) = is.one().filter(|policy| is_set_otherwise(policy)) {
+                expire(&mut change, vm, was, policy, after);
+            }
         }
+        summary.add(&change);
         if change.is_any() {
             vms.push(change);
         }
     }
-    Comparison {
-        against: before.plan.policies.clone(),
-        policies: settings::policy_changes(before.policies, after.policies),
-        summary,
-        vms,
-        years: Vec::new(),
+    Comparison { against: before.plan.policies.clone(), policies, summary, vms, years: Vec::new() }
+}
+
+/// Enters which stored backups of a VM a change of its policy makes expire, and which it lets `--prune` delete: what expires because
+/// of it, and what had expired where the policy did not allow that.
+fn expire(change: &mut VmChange, vm: &Vm, before: Option<&Policy>, policy: &Policy, after: PolicySide<'_>) {
+    let expired = |policy: &Policy| -> Vec<(BackupId, StoredBackups)> {
+        let view = VmView::new(vm, policy, after.plan.at);
+        let expired = Keeps::of(&view).expired(&view).into_iter();
+        expired.map(|it| (it.id(), StoredBackups::one(it, after.policies.display_zone()))).collect()
+    };
+    let had: BTreeSet<BackupId> = before.map(expired).into_iter().flatten().map(|(id, _)| id).collect();
+    for (id, counted) in expired(policy) {
+        let is_new = !had.contains(&id);
+        if is_new {
+            change.expired.add(counted);
+        }
+        if policy.prune && (is_new || !before.is_some_and(|before| before.prune)) {
+            change.prunable.add(counted);
+        }
     }
 }
 
 /// Runs each policy forward that is new, gone or set otherwise. With `prune: true` what expires is deleted, as with `--prune`.
 pub fn year_changes(before: &Policies, after: &Policies, from: DateTime<Utc>) -> Vec<YearChange> {
-    let of = |policies: &Policies, others: &Policies| -> BTreeMap<Name, Totals> {
-        let is_same = |policy: &Policy| {
-            let mut others = others.iter().filter(|other| other.name == policy.name);
-            others.any(|other| settings::setting_changes(other, policy).is_empty())
-        };
-        let changed = policies.iter().filter(|policy| !is_same(policy)).cloned().collect();
+    let changed = settings::policy_changes(before, after);
+    let of = |policies: &Policies| -> Vec<Option<Totals>> {
+        let changed = || changed.iter().map(|change| policies.get(&change.name));
         let scenario = Scenario { prune: Prune::REQUESTED, ..Scenario::new(from, YEAR_DAYS) };
-        let simulated = simulate(&Policies::new(changed), None, &scenario).policies;
-        simulated.into_iter().map(|simulated| (simulated.policy.clone(), simulated.totals())).collect()
+        let simulated = simulate(&Policies::new(changed().flatten().cloned().collect()), None, &scenario);
+        let mut years = simulated.policies.into_iter().map(|year| Totals::of(&year.days));
+        changed().map(|policy| policy.and_then(|_| years.next())).collect()
     };
-    let (before, after) = (of(before, after), of(after, before));
-    let names: BTreeSet<&Name> = before.keys().chain(after.keys()).collect();
-    let change = |policy: &Name| {
-        let (before, after) = (before.get(policy).copied(), after.get(policy).copied());
-        (before != after).then(|| YearChange { policy: policy.clone(), before, after })
-    };
-    names.into_iter().filter_map(change).collect()
+    let years = of(before).into_iter().zip(of(after)).zip(&changed);
+    let years = years.filter(|((before, after), _)| before != after);
+    years.map(|((before, after), it)| YearChange { policy: it.name.as_str().into(), before, after }).collect()
 }
 
 /// Compares the protection and the actions of a VM.
 fn action_changes(old: &VmPlan, new: &VmPlan) -> VmChange {
     let (before, after) = (Protection::of(old), Protection::of(new));
+    // A snapshot that no longer waits for the backup which replaces it is deleted because of the change.
+    let is_no_sooner = |new: &Action, old: &Action| match (old, new) {
+        (Action::DeleteLocal(old), Action::DeleteLocal(new)) => new.after_create || !old.after_create,
+        _ => true,
+    };
     let is_anyway =
         |action: &&Action| old.same_action(new, action).is_some_and(|old| is_no_sooner(action, old));
     let (anyway, caused): (Vec<&Action>, Vec<&Action>) = new.due_actions().iter().partition(is_anyway);
@@ -386,14 +376,5 @@ fn action_changes(old: &VmPlan, new: &VmPlan) -> VmChange {
         stranded: AbandonedBackups::default(),
         expired: StoredBackups::default(),
         prunable: StoredBackups::default(),
-    }
-}
-
-/// Says whether an action is done no sooner than the same action before: a snapshot that no longer waits for the backup
-/// which replaces it is deleted because of the change.
-fn is_no_sooner(new: &Action, old: &Action) -> bool {
-    match (old, new) {
-        (Action::DeleteLocal(old), Action::DeleteLocal(new)) => new.after_create || !old.after_create,
-        _ => true,
     }
 }

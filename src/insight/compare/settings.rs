@@ -1,6 +1,6 @@
 //! What two sets of policies set differently, by name and whatever file it stands in.
 
-use crate::policy::{MissingParent, Policies, Policy, Tier, TierKind, duration_text};
+use crate::policy::{MissingParent, Name, Policies, Policy, Tier, TierKind, duration_text};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +13,11 @@ pub struct PolicyChange {
     pub settings: Vec<SettingChange>,
 }
 
-/// What happened to a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicyChangeKind {
-    /// It was not there before.
     Added,
-    /// It is no longer there.
     Removed,
-    /// It sets something else.
     Changed,
 }
 
@@ -36,25 +32,21 @@ pub struct SettingChange {
 
 /// Lists the policies that are new, gone or set something else, by name.
 pub(super) fn policy_changes(before: &Policies, after: &Policies) -> Vec<PolicyChange> {
-    let by_name = |policies: &Policies| -> BTreeMap<String, Policy> {
-        policies.iter().map(|policy| (policy.name.to_string(), policy.clone())).collect()
-    };
-    let (before, after) = (by_name(before), by_name(after));
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let change = |name: &String| {
+    let names: BTreeSet<&Name> = before.iter().chain(after.iter()).map(|policy| &policy.name).collect();
+    let change = |name: &Name| {
         let (change, settings) = match (before.get(name), after.get(name)) {
             (Some(old), Some(new)) => (PolicyChangeKind::Changed, setting_changes(old, new)),
             (None, _) => (PolicyChangeKind::Added, Vec::new()),
             (_, None) => (PolicyChangeKind::Removed, Vec::new()),
         };
         let is_change = change != PolicyChangeKind::Changed || !settings.is_empty();
-        is_change.then(|| PolicyChange { name: name.clone(), change, settings })
+        is_change.then(|| PolicyChange { name: name.to_string(), change, settings })
     };
     names.into_iter().filter_map(change).collect()
 }
 
 /// Lists what two policies set differently, in the order of the names of settings.
-pub(super) fn setting_changes(old: &Policy, new: &Policy) -> Vec<SettingChange> {
+fn setting_changes(old: &Policy, new: &Policy) -> Vec<SettingChange> {
     let (mut old, mut new) = (settings(old), settings(new));
     let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
     let change = |setting: String| {
@@ -88,30 +80,30 @@ fn settings(policy: &Policy) -> BTreeMap<String, String> {
         MissingParent::Full => "full",
         MissingParent::Block => "block",
     };
-    let set = [
-        ("priority", priority.to_string()),
-        ("select", format!("{{{select}}}")),
-        ("timezone", zone.name().to_owned()),
-        ("missing_parent", missing_parent.to_owned()),
-        ("stuck_after", duration_text(*stuck_after)),
-        ("min_full_size", format!("{min_full_size_bytes} bytes")),
-        ("retry", format!("{} attempts, {}", retry.attempts, duration_text(retry.backoff))),
-        ("max_age", duration_text(*max_age)),
-        ("prune", prune.to_string()),
-    ];
-    let suspended = suspend.as_ref().map(|suspend| match &suspend.vms {
-        None => format!("until {}", suspend.until),
-        Some(vms) => {
+    let suspended = suspend.as_ref().map(|suspend| {
+        let vms = suspend.vms.as_ref().map(|vms| {
             let vms: Vec<String> = vms.iter().map(ToString::to_string).collect();
-            format!("{} until {}", vms.join(", "), suspend.until)
-        }
+            format!("{} ", vms.join(", "))
+        });
+        format!("{}until {}", vms.unwrap_or_default(), suspend.until)
     });
-    let excluded = exclude.as_ref().map(|exclude| ("exclude", format!("{{{exclude}}}")));
-    let set = set.into_iter().chain(excluded).chain(suspended.map(|suspended| ("suspend", suspended)));
-    let set = set.map(|(name, value)| (name.to_owned(), value));
     let order = tiers.iter().map(|tier| tier.name.as_str()).collect::<Vec<_>>().join(", ");
-    let tiers = tiers.iter().flat_map(|tier| tier_settings(policy, tier));
-    set.chain([("tiers".to_owned(), order)]).chain(tiers).collect()
+    let set = [
+        ("priority", Some(priority.to_string())),
+        ("select", Some(format!("{{{select}}}"))),
+        ("exclude", exclude.as_ref().map(|exclude| format!("{{{exclude}}}"))),
+        ("timezone", Some(zone.name().to_owned())),
+        ("tiers", Some(order)),
+        ("missing_parent", Some(missing_parent.to_owned())),
+        ("stuck_after", Some(duration_text(*stuck_after))),
+        ("min_full_size", Some(format!("{min_full_size_bytes} bytes"))),
+        ("retry", Some(format!("{} attempts, {}", retry.attempts, duration_text(retry.backoff)))),
+        ("max_age", Some(duration_text(*max_age))),
+        ("prune", Some(prune.to_string())),
+        ("suspend", suspended),
+    ];
+    let set = set.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    set.chain(tiers.iter().flat_map(|tier| tier_settings(policy, tier))).collect()
 }
 
 /// Writes down what a tier sets: `tiers.daily.keep`, `7`.

@@ -1,29 +1,28 @@
-//! Why each backup of a VM is kept: the data of `show`.
-//!
-//! The reasons are those that the plan is made from ([`keep`](crate::plan::keep));
-//! nothing is decided here. A snapshot without a reason is exactly what the plan deletes: a test holds this over thousands of
-//! clouds.
+//! Why each backup of a VM is kept, by the reasons that the plan is made from ([`keep`](crate::plan::keep)): the data of `show`. A
+//! snapshot without a reason is exactly what the plan deletes.
 
 mod reasons;
-mod tree;
+mod timeline;
 
 use super::status::{NextDue, next_due};
 use super::storage::{TierStorage, tier_storage};
+pub use crate::inventory::Restore;
 use crate::inventory::{
-    Backup, BackupId, Backups, Inventory, LocalState, RecordedState, Vm, VmId, restorable,
+    Backup, BackupId, Backups, Inventory, LocalState, RecordedState, Vm, VmId, along_chains,
 };
 use crate::plan::due::Occurrences;
 use crate::plan::keep::Keeps;
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::{Action, BackupKind, Expired, Note, Plan, PruneHold, Request, VmPlan};
-use crate::policy::{Match, Name, Policies};
+use crate::policy::{Name, Policies, Zone};
 use crate::simulate::expiry_dates;
 use chrono::{DateTime, FixedOffset, Utc};
 pub use reasons::Reason;
 use reasons::Reasons;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
-use tree::in_chains;
+use timeline::timeline;
+pub use timeline::{DueOutcome, PastDue};
 
 /// The backups of some VMs at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,16 +35,13 @@ pub struct Explanation {
     pub vms: Vec<VmExplanation>,
 }
 
-/// One VM with its backups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VmExplanation {
     /// Its UUID; `None` only where not even that could be read.
     pub uuid: Option<VmId>,
     /// Its alias; may be empty.
     pub alias: String,
-    /// The policy it belongs to.
     pub policy: Option<Name>,
-    /// Whether a suspension holds its actions back.
     pub is_suspended: bool,
     /// Its backups, each before those that are taken from it, and else the older one first.
     pub backups: Vec<BackupExplanation>,
@@ -53,6 +49,8 @@ pub struct VmExplanation {
     pub tiers: Vec<TierStorage>,
     /// When each tier of its policy is due next, coarsest first.
     pub next_due: Vec<NextDue>,
+    /// What became of each due time of the last 35 days, tier by tier, coarsest first.
+    pub timeline: Vec<PastDue>,
     /// The notes on the VM itself.
     pub notes: Vec<Note>,
 }
@@ -66,7 +64,6 @@ pub struct BackupExplanation {
     /// The number of steps from the start of its chain. The list is flat and not nested, since a chain may
     /// be hundreds long.
     pub depth: usize,
-    /// Its tier; `None` for one of no tier.
     pub tier: Option<String>,
     pub comment: Option<String>,
     /// When it was taken, in the policy's zone, or UTC where there is no policy.
@@ -74,51 +71,29 @@ pub struct BackupExplanation {
     /// Full or incremental, as its record says.
     #[serde(rename = "type")]
     pub kind: BackupKind,
-    /// The state of the backup and of the chain that it depends on.
     pub standing: ReportedStanding,
-    /// Whether its timestamp is too far ahead to be plausible.
     pub is_future_dated: bool,
     /// What restoring it fetches from storage; `None` when it cannot be restored from there.
     pub restore: Option<Restore>,
-    /// The stored bytes; `None` when that is not known.
     pub size_bytes: Option<u64>,
-    /// Its snapshot on the hypervisor.
     pub local: LocalCopy,
-    /// Its copy in storage.
     pub stored: StoredCopy,
 }
 
-/// The state of a backup, in one word.
+/// The state of a backup in one word, by its [`Standing`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportedStanding {
-    /// Complete, and so is all that it depends on.
     Restorable,
     /// Complete itself, but something that it depends on is missing or not complete.
     Unrestorable,
-    /// FiFo says that it failed.
     Failed,
-    /// FiFo says that it completed, and it is next to empty.
     Hollow,
-    /// It has been running for longer than it may.
     Stuck,
-    /// In progress.
     InProgress,
-    /// FiFo says that it completed, without the size or checksum of one of its files, which an earlier backup has.
     Unverified,
     /// Its record has no timestamp: the remains of one that was deleted while it uploaded.
     Unreadable,
-}
-
-/// What a restore fetches, one backup after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Restore {
-    /// The number of backups, when no snapshot is left on the hypervisor.
-    pub steps: usize,
-    /// Their total size in bytes; `None` when the size of one is unknown.
-    pub size_bytes: Option<u64>,
-    /// The number of backups now: FiFo stops at the first one whose snapshot is there. 0 is a rollback.
-    pub steps_now: usize,
 }
 
 /// A backup's snapshot on the hypervisor.
@@ -139,9 +114,7 @@ pub struct LocalCopy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeleteWhen {
-    /// With the next run.
     Now,
-    /// Once the VM's next backup has completed and been checked.
     AfterCreate,
 }
 
@@ -151,7 +124,6 @@ pub struct StoredCopy {
     /// Why it stays; `None` when it has expired.
     #[serde(serialize_with = "as_list")]
     pub kept_for: Option<Reason>,
-    /// Whether retention no longer needs it.
     pub is_expired: bool,
     /// When it expires if every backup that is due until then succeeds; `None` where it has expired, that is more than 400
     /// days away, or [was not asked for](enter_expiry_dates).
@@ -163,7 +135,6 @@ pub struct StoredCopy {
 /// What becomes of an expired backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PruneOutlook {
-    /// The code that stands for it.
     pub code: &'static str,
     /// The whole of it, for people.
     pub message: String,
@@ -193,7 +164,6 @@ impl PruneOutlook {
         Self { code, message: format!("expired: no longer wanted; {why}") }
     }
 
-    /// Says whether the next run with `--prune` deletes it.
     pub fn is_deleted(&self) -> bool {
         self.code == "deleted"
     }
@@ -204,32 +174,27 @@ fn as_list<S: Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::O
     serializer.collect_seq(reason)
 }
 
-/// Explains the backups of a plan's VMs by the inventory and policies that the plan was made from.
-///
-/// The request is that of the plan.
+/// Explains the backups of a plan's VMs by the inventory, policies and request that the plan was made from.
 pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request: Request) -> Explanation {
     let vms = plan.vms.iter().map(|planned| {
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
-        let (backups, tiers, next_due) = vm
-            .map(|vm| match policies.policy_for(vm) {
-                Match::One(policy) => {
-                    let occurrences = Occurrences::new(policy, request.due_at);
-                    let view = VmView::one_of(vm, policies, policy, request);
-                    let keeps = Keeps::of(&view);
-                    let backups = under_policy(planned, &view, &keeps);
-                    (backups, tier_storage(&view, &keeps), next_due(&view, &occurrences))
-                }
-                Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new(), Vec::new()),
-            })
-            .unwrap_or_default();
+        let view = vm.and_then(|vm| {
+            let policy = policies.policy_for(vm).one()?;
+            Some(VmView::one_of(vm, policies, policy, request))
+        });
+        let under = view.as_ref().map(|view| (view, Keeps::of(view)));
+        let under = under.as_ref().map(|(view, keeps)| (*view, keeps));
+        let occurrences = view.as_ref().map(|view| Occurrences::new(view.policy, request.due_at));
+        let due = view.as_ref().zip(occurrences.as_ref());
         VmExplanation {
             uuid: planned.uuid,
             alias: planned.alias.clone(),
             policy: planned.policy.clone(),
             is_suspended: planned.is_suspended(),
-            backups,
-            tiers,
-            next_due,
+            backups: vm.map_or_else(Vec::new, |vm| backups(vm, planned, under)),
+            tiers: under.map_or_else(Vec::new, |(view, keeps)| tier_storage(view, keeps)),
+            next_due: due.map_or_else(Vec::new, |(view, occurrences)| next_due(view, occurrences)),
+            timeline: due.map_or_else(Vec::new, |(view, occurrences)| timeline(view, occurrences)),
             notes: planned.notes.iter().filter(|note| note.backup.is_none()).cloned().collect(),
         }
     });
@@ -241,68 +206,106 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
     }
 }
 
-fn under_policy(planned: &VmPlan, view: &VmView<'_>, keeps: &Keeps) -> Vec<BackupExplanation> {
-    let vm = view.vm;
-    let reasons = Reasons::of(view, keeps);
-    let lines = in_chains(&vm.backups);
-    let restores = restores(&vm.backups, &lines);
-    let mut deletes: Vec<Option<DeleteWhen>> = vec![None; vm.backups.len()];
-    for (backup, when) in planned.actions.iter().filter_map(delete_of) {
-        if let Some(at) = vm.backups.position(backup) {
-            deletes[at] = Some(when);
+/// Explains a VM's backups, given how they stand under the one policy that holds for it. Without that only the states that FiFo
+/// reports are known, and all stays.
+fn backups(vm: &Vm, planned: &VmPlan, under: Option<(&VmView<'_>, &Keeps)>) -> Vec<BackupExplanation> {
+    let utc = Zone::UTC;
+    let zone = under.map_or(&utc, |(view, _)| view.zone);
+    let reasons = under.map(|(view, keeps)| Reasons::of(view, keeps));
+    let hold = under.map(|(view, keeps)| Expired::of(view, keeps).hold);
+    let restores = along_chains(&vm.backups, (Restore::NOTHING, true), |at, (below, is_good)| {
+        let backup = &vm.backups[at];
+        let is_good = is_good && backup.state == RecordedState::Completed && backup.timestamp.is_some();
+        Some((below.and(backup.size_bytes(), backup.local == LocalState::Present), is_good))
+    });
+    let deletes = planned.actions.iter().filter_map(Action::as_local_delete).filter_map(|delete| {
+        let when = if delete.after_create { DeleteWhen::AfterCreate } else { DeleteWhen::Now };
+        Some((delete.backup?, when))
+    });
+    let deletes: BTreeMap<BackupId, DeleteWhen> = deletes.collect();
+    let pruned = planned.actions.iter().filter_map(Action::as_cloud_delete);
+    let pruned: BTreeMap<BackupId, &str> = pruned.map(|it| (it.backup, it.reason.as_str())).collect();
+    let explain = |(depth, at): (usize, usize)| {
+        let backup = &vm.backups[at];
+        let judged = reasons.as_ref().and_then(|reasons| reasons.judged(at));
+        let standing = match (judged, &restores[at]) {
+            (Some(judged), _) => standing(judged),
+            (None, _) if backup.timestamp.is_none() => ReportedStanding::Unreadable,
+            (None, restore) => recorded_standing(backup, restore.is_some_and(|(_, is_good)| is_good)),
+        };
+        let is_held = backup.holds_snapshot();
+        let (local, stored) = match &reasons {
+            Some(reasons) => (reasons.local(at), reasons.stored(at)),
+            None => (is_held.then(Reason::no_policy), Some(Reason::no_policy())),
+        };
+        let prune = hold.filter(|_| stored.is_none()).map(|hold| match pruned.get(&backup.id) {
+            Some(&reason) => PruneOutlook::deleted(reason),
+            None => PruneOutlook::held(hold),
+        });
+        let tier = judged.and_then(|judged| judged.tier).zip(under);
+        BackupExplanation {
+            backup: backup.id,
+            parent: backup.parent,
+            depth,
+            tier: tier.map(|(tier, (view, _))| view.tier(tier).name.to_string()),
+            comment: backup.comment.as_deref().map(str::to_owned),
+            taken: backup.timestamp.map(|taken| zone.moment(taken)),
+            kind: if backup.parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
+            standing,
+            is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
+            restore: restores[at].map(|it| it.0).filter(|_| standing == ReportedStanding::Restorable),
+            size_bytes: backup.size_bytes(),
+            local: LocalCopy {
+                is_held,
+                size_bytes: backup.local_size_bytes.filter(|_| is_held),
+                kept_for: local,
+                delete: deletes.get(&backup.id).copied(),
+            },
+            stored: StoredCopy { is_expired: stored.is_none(), kept_for: stored, not_before: None, prune },
+        }
+    };
+    in_chains(&vm.backups).into_iter().map(explain).collect()
+}
+
+/// Lists each backup, by its [position](Backups::position), before those that are taken from it, and else the older one
+/// first, with how far below the beginning of its chain it stands. What hangs on something missing begins a chain; so does
+/// the oldest one of a loop.
+fn in_chains(backups: &Backups) -> Vec<(usize, usize)> {
+    // Positions are in the order of UUIDs, which decides on a tie.
+    let mut by_age: Vec<usize> = (0..backups.len()).collect();
+    by_age.sort_by_key(|&at| backups[at].timestamp);
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); backups.len()];
+    for &at in &by_age {
+        backups.parent_position(at).into_iter().for_each(|parent| children[parent].push(at));
+    }
+    let is_first = |&at: &usize| backups.parent_position(at).is_none();
+    let (first, others): (Vec<usize>, Vec<usize>) = by_age.into_iter().partition(is_first);
+    let mut is_listed = vec![false; backups.len()];
+    let mut lines = Vec::with_capacity(backups.len());
+    // Of the others only the members of loops are left by then.
+    for begin in first.into_iter().chain(others) {
+        let mut open = vec![(0, begin)];
+        while let Some((depth, at)) = open.pop() {
+            if !std::mem::replace(&mut is_listed[at], true) {
+                lines.push((depth, at));
+                open.extend(children[at].iter().rev().map(|&child| (depth + 1, child)));
+            }
         }
     }
-    let cloud_deletes = planned.actions.iter().filter_map(Action::as_cloud_delete);
-    let pruned: BTreeMap<BackupId, &str> =
-        cloud_deletes.map(|delete| (delete.backup, delete.reason.as_str())).collect();
-    let hold = Expired::of(view, keeps).hold;
-    let outlook = |id| match pruned.get(&id) {
-        Some(&reason) => PruneOutlook::deleted(reason),
-        None => PruneOutlook::held(hold),
-    };
     lines
-        .into_iter()
-        .map(|(depth, at)| {
-            let backup = &vm.backups[at];
-            let judged = reasons.judged(at);
-            let standing = judged.map_or(ReportedStanding::Unreadable, standing);
-            let stored = reasons.stored(at);
-            BackupExplanation {
-                depth,
-                tier: judged.and_then(|judged| judged.tier).map(|tier| view.tier(tier).name.to_string()),
-                taken: backup.timestamp.map(|taken| view.zone.moment(taken)),
-                is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
-                local: LocalCopy { kept_for: reasons.local(at), delete: deletes[at], ..held(backup) },
-                stored: StoredCopy {
-                    is_expired: stored.is_none(),
-                    not_before: None,
-                    prune: stored.is_none().then(|| outlook(backup.id)),
-                    kept_for: stored,
-                },
-                ..recorded(backup, standing, restores[at])
-            }
-        })
-        .collect()
 }
 
 /// Enters when backups expire, as a simulation finds it.
 pub fn enter_expiry_dates(explained: &mut Explanation, policies: &Policies, inventory: &Inventory) {
-    let at = explained.at;
     for vm in &mut explained.vms {
         let Some(known) = vm.uuid.and_then(|id| inventory.vms.get(&id)) else { continue };
-        let Match::One(policy) = policies.policy_for(known) else { continue };
-        let dates = expiry_dates(known, policy, at);
+        let Some(policy) = policies.policy_for(known).one() else { continue };
+        let dates = expiry_dates(known, policy, explained.at);
         for backup in &mut vm.backups {
             let date = dates.get(&backup.backup);
             backup.stored.not_before = date.map(|date| policies.display_zone().moment(*date));
         }
     }
-}
-
-fn delete_of(action: &Action) -> Option<(BackupId, DeleteWhen)> {
-    let delete = action.as_local_delete()?;
-    let when = if delete.after_create { DeleteWhen::AfterCreate } else { DeleteWhen::Now };
-    Some((delete.backup?, when))
 }
 
 fn standing(judged: &BackupView<'_>) -> ReportedStanding {
@@ -317,82 +320,13 @@ fn standing(judged: &BackupView<'_>) -> ReportedStanding {
     }
 }
 
-/// Without a policy only the states that FiFo reports are known, and no action is ever planned.
-fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
-    let is_good = |backup: &Backup| backup.state == RecordedState::Completed && backup.timestamp.is_some();
-    let is_good: Vec<bool> = vm.backups.values().map(is_good).collect();
-    let restorable = restorable(&vm.backups, &is_good);
-    let lines = in_chains(&vm.backups);
-    let restores = restores(&vm.backups, &lines);
-    lines
-        .into_iter()
-        .map(|(depth, at)| {
-            let backup = &vm.backups[at];
-            let standing = match backup.state {
-                _ if backup.timestamp.is_none() => ReportedStanding::Unreadable,
-                RecordedState::Completed if restorable[at] => ReportedStanding::Restorable,
-                RecordedState::Completed => ReportedStanding::Unrestorable,
-                RecordedState::Failed => ReportedStanding::Failed,
-                RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
-                    ReportedStanding::InProgress
-                }
-            };
-            let held = held(backup);
-            let kept_for = held.is_held.then(Reason::no_policy);
-            BackupExplanation {
-                depth,
-                local: LocalCopy { kept_for, ..held },
-                stored: StoredCopy { kept_for: Some(Reason::no_policy()), ..StoredCopy::default() },
-                ..recorded(backup, standing, restores[at])
-            }
-        })
-        .collect()
-}
-
-fn held(backup: &Backup) -> LocalCopy {
-    let is_held = backup.holds_snapshot();
-    LocalCopy {
-        is_held,
-        size_bytes: backup.local_size_bytes.filter(|_| is_held),
-        kept_for: None,
-        delete: None,
-    }
-}
-
-/// Works out what a restore of each backup that leads back to a full one fetches, by position, from the backups in the
-/// order of their chains.
-fn restores(backups: &Backups, lines: &[(usize, usize)]) -> Vec<Option<Restore>> {
-    let mut restores: Vec<Option<Restore>> = vec![None; backups.len()];
-    // In that order a parent comes before what is taken from it; one that has none here has no full one either.
-    for &(_, at) in lines {
-        let backup = &backups[at];
-        let below = match backup.parent {
-            None => Some(Restore { steps: 0, size_bytes: Some(0), steps_now: 0 }),
-            Some(_) => backups.parent_position(at).and_then(|parent| restores[parent]),
-        };
-        let Some(below) = below else { continue };
-        let size_bytes = below.size_bytes.zip(backup.size_bytes()).map(|(sum, own)| sum.saturating_add(own));
-        let steps_now = if backup.local == LocalState::Present { 0 } else { below.steps_now + 1 };
-        restores[at] = Some(Restore { steps: below.steps + 1, size_bytes, steps_now });
-    }
-    restores
-}
-
-/// Returns the state that the record alone shows.
-fn recorded(backup: &Backup, standing: ReportedStanding, restore: Option<Restore>) -> BackupExplanation {
-    BackupExplanation {
-        backup: backup.id,
-        parent: backup.parent,
-        depth: 0,
-        tier: None,
-        comment: backup.comment.as_deref().map(str::to_owned),
-        taken: backup.timestamp.map(|taken| taken.fixed_offset()),
-        kind: if backup.parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
-        standing,
-        is_future_dated: false,
-        restore: restore.filter(|_| standing == ReportedStanding::Restorable),
-        size_bytes: backup.size_bytes(),
-        local: held(backup),
-        stored: StoredCopy::default(),
+fn recorded_standing(backup: &Backup, is_restorable: bool) -> ReportedStanding {
+    match backup.state {
+        RecordedState::Completed if is_restorable => ReportedStanding::Restorable,
+        RecordedState::Completed => ReportedStanding::Unrestorable,
+        RecordedState::Failed => ReportedStanding::Failed,
+        RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
+            ReportedStanding::InProgress
+        }
     }
 }

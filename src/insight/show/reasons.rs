@@ -2,16 +2,15 @@
 
 use crate::plan::due::cannot_back_up;
 use crate::plan::keep::{EVIDENCE_AGE_MAX, Keep, Keeps, has_unknown_parent};
-use crate::plan::notes::name_of;
+use crate::plan::notes::{name_of, newest_text, time_text};
 use crate::plan::standing::{BackupView, VmView};
-use crate::policy::{Tier, minute_text};
+use crate::policy::Tier;
 use serde::Serialize;
 use std::num::NonZeroU32;
 
 /// Why something stays, and until when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// The code that stands for it.
     pub code: &'static str,
     /// Why, for people.
     pub why: String,
@@ -20,16 +19,13 @@ pub struct Reason {
 }
 
 impl Reason {
-    fn until(code: &'static str, why: impl Into<String>, until: impl Into<String>) -> Self {
-        Self { code, why: why.into(), until: Some(until.into()) }
-    }
-
-    fn always(code: &'static str, why: &str) -> Self {
-        Self { code, why: why.to_owned(), until: None }
+    fn new(code: &'static str, why: &str, until: &str) -> Self {
+        let until = Some(until.to_owned()).filter(|until| !until.is_empty());
+        Self { code, why: why.to_owned(), until }
     }
 
     pub(super) fn no_policy() -> Self {
-        Self::always("no_policy", "the VM belongs to no policy, or to more than one")
+        Self::new("no_policy", "the VM belongs to no policy, or to more than one", "")
     }
 }
 
@@ -81,11 +77,11 @@ impl<'v, 'a> Reasons<'v, 'a> {
         }
         if has_unknown_parent(self.view) {
             let why = "an accepted backup has not started, so its parent is not known yet";
-            return Some(Reason::until("not_begun", why, "until it has started"));
+            return Some(Reason::new("not_begun", why, "until it has started"));
         }
         let why = "FiFo cannot back up this VM now, so its snapshots are left alone";
         cannot_back_up(self.view.vm)
-            .map(|_| Reason::until("cannot_back_up", why, "until it can be backed up again"))
+            .map(|_| Reason::new("cannot_back_up", why, "until it can be backed up again"))
     }
 
     /// Returns the reason why a backup stays in storage; `None` when it has expired.
@@ -95,92 +91,70 @@ impl<'v, 'a> Reasons<'v, 'a> {
 
     fn reason(&self, at: usize, keep: Keep) -> Reason {
         const UNTIL_NEWER: &str = "until a newer backup can be restored";
-        match keep {
-            Keep::Unreadable => Reason::always(
-                "unreadable",
-                "its record has no timestamp, probably because it was deleted during its upload",
-            ),
-            Keep::FutureDated => {
-                Reason::until("future_timestamp", "its timestamp is in the future", "until that time")
-            }
-            Keep::Unmanaged => Reason::always("unmanaged", "it matches no tier of its policy"),
+        const UNTIL_NEWER_ONE: &str = "until a newer one can be restored";
+        let stuck = "parent of a stuck backup that may still be running";
+        let undated = "its record has no timestamp, probably because it was deleted during its upload";
+        let failed = "until a newer backup can be restored, or has failed with a snapshot of its own";
+        let (code, why, until) = match keep {
             Keep::ParentOf(tier) => {
                 let tier = &self.view.tier(tier).name;
-                let end = format!("until a newer backup can be the parent of the next {tier}");
-                Reason::until("next_parent", format!("parent of the next {tier}"), end)
+                let until = format!("until a newer backup can be the parent of the next {tier}");
+                return Reason::new("next_parent", &format!("parent of the next {tier}"), &until);
             }
             Keep::KeepLocal => {
                 let keep = self.tier(at).map_or(0, |tier| tier.keep_local);
                 let why = format!("one of the {keep} newest of its tier, for a quick rollback");
-                Reason::until("keep_local", why, self.until_outnumbered(at, keep))
+                return Reason::new("keep_local", &why, &self.until_outnumbered(at, keep));
             }
-            Keep::Keep => self.kept_by_tier(at),
-            Keep::Newest => {
-                Reason::until("newest", "the newest restorable backup", "until a newer one can be restored")
-            }
-            Keep::Running => Reason::until("in_progress", "in progress", "until it has ended"),
-            Keep::MayBeRunning => {
-                Reason::until("may_be_running", "it has not ended and may still be running", UNTIL_NEWER)
-            }
-            Keep::ParentOfRunning => {
-                Reason::until("parent_of_running", "parent of a running backup", "until that has ended")
-            }
-            Keep::ParentOfStuck => Reason::until(
-                "parent_of_running",
-                "parent of a stuck backup that may still be running",
-                UNTIL_NEWER,
-            ),
-            Keep::OnlyCopy => Reason::until(
-                "only_copy",
-                "its snapshot is the only copy of that moment",
-                "until a newer backup can be restored, or has failed with a snapshot of its own",
-            ),
-            Keep::Local => Reason::until(
-                "wanted_locally",
-                "its snapshot is needed on the hypervisor",
-                "until the snapshot is deleted",
-            ),
-            Keep::NothingNewer => Reason::until(
-                "nothing_newer",
-                "it cannot be restored, and nothing newer can",
-                "until a newer one can be restored",
-            ),
-            Keep::Needed => self.needed(at),
+            Keep::Keep => match self.tier(at).and_then(|tier| tier.keep).map(NonZeroU32::get) {
+                Some(keep) => {
+                    return Reason::new("keep", &newest_text(keep), &self.until_outnumbered(at, keep));
+                }
+                None => ("keep", "its tier keeps all backups", ""),
+            },
+            Keep::Needed => return self.needed(at),
             Keep::Evidence => {
                 let end = self.judged[at].map(|backup| backup.taken + EVIDENCE_AGE_MAX).unwrap_or_default();
-                let end = minute_text(self.view.zone.moment(end));
+                let end = time_text(self.view, end);
                 let why = "it cannot be restored, and is kept for a while as evidence";
-                Reason::until(
-                    "evidence",
-                    why,
-                    format!("until {end}, or until what it is based on is deleted"),
-                )
+                let until = format!("until {end}, or until what it is based on is deleted");
+                return Reason::new("evidence", why, &until);
             }
-        }
+            Keep::Unreadable => ("unreadable", undated, ""),
+            Keep::FutureDated => ("future_timestamp", "its timestamp is in the future", "until that time"),
+            Keep::Unmanaged => ("unmanaged", "it matches no tier of its policy", ""),
+            Keep::Newest => ("newest", "the newest restorable backup", UNTIL_NEWER_ONE),
+            Keep::Running => ("in_progress", "in progress", "until it has ended"),
+            Keep::MayBeRunning => {
+                ("may_be_running", "it has not ended and may still be running", UNTIL_NEWER)
+            }
+            Keep::ParentOfRunning => {
+                ("parent_of_running", "parent of a running backup", "until that has ended")
+            }
+            Keep::ParentOfStuck => ("parent_of_running", stuck, UNTIL_NEWER),
+            Keep::OnlyCopy => ("only_copy", "its snapshot is the only copy of that moment", failed),
+            Keep::Local => {
+                let why = "its snapshot is needed on the hypervisor";
+                ("wanted_locally", why, "until the snapshot is deleted")
+            }
+            Keep::NothingNewer => {
+                ("nothing_newer", "it cannot be restored, and nothing newer can", UNTIL_NEWER_ONE)
+            }
+        };
+        Reason::new(code, why, until)
     }
 
     fn needed(&self, at: usize) -> Reason {
         let (count, one) = self.needing[at];
         if count > 1 {
             let why = format!("required by {count} backups that are kept");
-            return Reason::until("needed", why, "until these are deleted");
+            return Reason::new("needed", &why, "until these are deleted");
         }
         let child = match self.judged[one] {
-            Some(judged) => name_of(self.view, judged).to_string(),
+            Some(judged) => name_of(self.view, judged),
             None => format!("backup {}", self.view.vm.backups[one].id.short()),
         };
-        Reason::until("needed", format!("required by the {child}"), "until that is deleted")
-    }
-
-    fn kept_by_tier(&self, at: usize) -> Reason {
-        let Some(keep) = self.tier(at).and_then(|tier| tier.keep).map(NonZeroU32::get) else {
-            return Reason::always("keep", "its tier keeps all backups");
-        };
-        let why = match keep {
-            1 => "the newest of its tier".to_owned(),
-            keep => format!("one of the {keep} newest of its tier"),
-        };
-        Reason::until("keep", why, self.until_outnumbered(at, keep))
+        Reason::new("needed", &format!("required by the {child}"), "until that is deleted")
     }
 
     fn tier(&self, at: usize) -> Option<&'a Tier> {

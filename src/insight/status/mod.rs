@@ -24,13 +24,13 @@ pub struct Health {
     pub vms: Vec<VmHealth>,
 }
 
-/// The health of one VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VmHealth {
     /// Its UUID; `None` only where not even that could be read.
     pub uuid: Option<VmId>,
-    /// Its alias; may be empty.
     pub alias: String,
+    /// The UUID of the hypervisor it is on, as FiFo writes it; `None` where it is on none, or that could not be read.
+    pub hypervisor: Option<String>,
     /// The policy that it belongs to; `None` for none or several.
     pub policy: Option<Name>,
     pub verdict: BackupHealth,
@@ -48,17 +48,14 @@ pub struct VmHealth {
     /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that may still get
     /// a backup are not among them.
     pub gaps: Vec<DateTime<FixedOffset>>,
-    /// When each tier of its policy is due next, coarsest first.
     pub next_due: Vec<NextDue>,
-    /// The notes of its plan.
     pub notes: Vec<Note>,
 }
 
-/// The next due time of a tier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NextDue {
     pub tier: Name,
-    /// The instant, in the policy's zone.
+    /// In the policy's zone.
     pub at: DateTime<FixedOffset>,
 }
 
@@ -68,7 +65,6 @@ pub struct NextDue {
 pub enum BackupHealth {
     /// Its newest restorable backup is no older than `max_age`.
     Safe,
-    /// It is older.
     TooOld,
     /// None can be restored.
     NoBackup,
@@ -98,7 +94,6 @@ pub struct NewestBackup {
     pub tier: Option<Name>,
     /// When it was taken, in the policy's zone.
     pub taken: DateTime<FixedOffset>,
-    /// How old it is, in seconds.
     pub age_secs: i64,
     /// The number of stored backups to fetch when no snapshot is left on the hypervisor.
     pub steps: usize,
@@ -108,18 +103,18 @@ pub struct NewestBackup {
 
 /// Judges a VM by what its plan was decided by.
 fn vm_health(vm: &Vm, planned: VmPlan, judged: Option<&JudgedVm<'_>>) -> VmHealth {
-    let verdict = match (judged, planned.status) {
-        (Some(judged), _) => return under_policy(planned, judged),
-        (None, Status::Conflict) => BackupHealth::Conflict,
-        (None, _) => BackupHealth::Unprotected,
-    };
-    without_policy(planned, Some(vm), verdict)
+    match (judged, planned.status) {
+        (Some(judged), _) => under_policy(planned, judged),
+        (None, Status::Conflict) => without_policy(planned, Some(vm), BackupHealth::Conflict),
+        (None, _) => without_policy(planned, Some(vm), BackupHealth::Unprotected),
+    }
 }
 
 fn without_policy(planned: VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> VmHealth {
     VmHealth {
         uuid: planned.uuid,
         alias: planned.alias,
+        hypervisor: vm.and_then(|vm| vm.hypervisor.clone()),
         policy: None,
         verdict,
         is_suspended: false,

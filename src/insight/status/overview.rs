@@ -22,7 +22,6 @@ pub struct Overview {
 /// How a VM stands with one tier of its policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TierHealth {
-    /// The tier's name.
     pub tier: Name,
     /// When the newest restorable backup of just this tier was taken; `None` where there is none.
     pub newest: Option<DateTime<Utc>>,
@@ -33,9 +32,8 @@ pub struct TierHealth {
 /// Looks over VMs, one at a time.
 #[derive(Debug, Default)]
 pub struct OverviewBuilder {
-    vms: Vec<VmHealth>,
-    /// The status of each of them in its plan.
-    statuses: Vec<Status>,
+    /// Each with its status in the plan.
+    vms: Vec<(VmHealth, Status)>,
     tiers: BTreeMap<VmId, Vec<TierHealth>>,
 }
 
@@ -45,34 +43,32 @@ impl OverviewBuilder {
         let DecidedVm { plan, judged } = decided;
         let judged = judged.as_ref();
         self.tiers.extend(judged.map(|judged| (vm.id, tiers(judged))));
-        self.statuses.push(plan.status);
-        self.vms.push(vm_health(vm, plan, judged));
+        let status = plan.status;
+        self.vms.push((vm_health(vm, plan, judged), status));
     }
 
     /// Forgets a VM, which turned out not to be known, and returns its alias.
     pub fn forget(&mut self, vm: VmId) -> Option<String> {
         self.tiers.remove(&vm);
-        let place = self.vms.iter().position(|known| known.uuid == Some(vm))?;
-        self.statuses.swap_remove(place);
-        Some(self.vms.swap_remove(place).alias)
+        let place = self.vms.iter().position(|(known, _)| known.uuid == Some(vm))?;
+        Some(self.vms.swap_remove(place).0.alias)
     }
 
     /// Makes the overview of these VMs, as decided by a planner, and of those that could not be read. It is the same
     /// whatever order these are in.
     pub fn finish(mut self, planner: &Planner<'_>, endpoint: &str, unreadable: &[UnreadableVm]) -> Overview {
-        for vm in unreadable.iter().map(plan::unreadable) {
-            self.statuses.push(vm.status);
-            self.vms.push(without_policy(vm, None, BackupHealth::Unreadable));
-        }
-        self.vms.sort_unstable_by(|a, b| {
+        self.vms.extend(unreadable.iter().map(plan::unreadable).map(|vm| {
+            let status = vm.status;
+            (without_policy(vm, None, BackupHealth::Unreadable), status)
+        }));
+        self.vms.sort_unstable_by(|(a, _), (b, _)| {
             plan::sort_key(&a.alias, a.uuid, &a.notes).cmp(&plan::sort_key(&b.alias, b.uuid, &b.notes))
         });
         let mut vms_by_status = BTreeMap::new();
-        for status in self.statuses {
-            *vms_by_status.entry(status).or_default() += 1;
-        }
+        self.vms.iter().for_each(|(_, status)| *vms_by_status.entry(*status).or_default() += 1);
+        let vms = self.vms.into_iter().map(|(vm, _)| vm).collect();
         let (at, timezone) = (planner.request().now, planner.timezone());
-        let health = Health { at, endpoint: endpoint.to_owned(), timezone, vms: self.vms };
+        let health = Health { at, endpoint: endpoint.to_owned(), timezone, vms };
         Overview { health, vms_by_status, tiers: self.tiers }
     }
 }
@@ -98,22 +94,14 @@ impl Health {
     /// So a VM that was safe when it was read an hour ago does not count as safe because of that.
     #[must_use]
     pub fn aged(&self, now: DateTime<Utc>) -> Self {
-        let vms = self.vms.iter().cloned().map(|vm| aged(vm, now));
-        Self {
-            at: self.at,
-            endpoint: self.endpoint.clone(),
-            timezone: self.timezone.clone(),
-            vms: vms.collect(),
+        let mut health = self.clone();
+        for vm in &mut health.vms {
+            let Some(newest) = &mut vm.newest else { continue };
+            newest.age_secs = newest.age_secs.max((now - newest.taken.to_utc()).num_seconds());
+            if vm.verdict == BackupHealth::Safe && vm.max_age_secs.is_some_and(|max| newest.age_secs > max) {
+                vm.verdict = BackupHealth::TooOld;
+            }
         }
+        health
     }
-}
-
-fn aged(mut vm: VmHealth, now: DateTime<Utc>) -> VmHealth {
-    if let Some(newest) = &mut vm.newest {
-        newest.age_secs = newest.age_secs.max((now - newest.taken.to_utc()).num_seconds());
-        if vm.verdict == BackupHealth::Safe && vm.max_age_secs.is_some_and(|max| newest.age_secs > max) {
-            vm.verdict = BackupHealth::TooOld;
-        }
-    }
-    vm
 }

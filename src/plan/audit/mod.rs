@@ -9,7 +9,7 @@ mod records;
 
 use super::changeset::{Action, BackupKind, Create, DeleteLocal, VmPlan};
 use super::request::Request;
-use crate::inventory::{BackupId, LocalState, Vm};
+use crate::inventory::{LocalState, Vm};
 use crate::policy::{Match, Policies};
 use records::Records;
 
@@ -55,17 +55,13 @@ pub fn audit_vm(planned: &VmPlan, vm: &Vm, policies: &Policies, request: impl In
         if let Action::DeleteLocal(delete) = action {
             let before = creates.iter().find(|(place, _)| *place < at).map(|(_, create)| *create);
             let planned = creates.first().map(|(_, create)| *create);
-            let name = delete.backup.map_or_else(|| "the new backup".to_owned(), name_of);
+            let name = delete.backup.map_or("the new backup".to_owned(), |id| format!("backup {id}"));
             let broken = local_delete_broken(&records, delete, planned, before);
             broken.into_iter().for_each(|what| report(&format!("{name}: a local delete {what}")));
         }
     }
     found.extend(prunes::broken(&records, policy, planned, now, prune.is_requested));
     found
-}
-
-fn name_of(id: BackupId) -> String {
-    format!("backup {id}")
 }
 
 fn create_broken(records: &Records<'_>, create: &Create) -> Option<&'static str> {

@@ -1,8 +1,7 @@
 //! What must never be true of deletes from storage.
 
-use super::name_of;
 use super::records::{Records, Row};
-use crate::inventory::{BackupId, LocalState, RecordedState};
+use crate::inventory::{BackupId, RecordedState};
 use crate::plan::changeset::{Action, VmPlan};
 use crate::policy::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,7 +21,7 @@ pub(super) fn broken(
     for (place, action) in planned.actions.iter().enumerate() {
         let Action::DeleteCloud(delete) = action else { continue };
         let mut report =
-            |what: &str| found.push(format!("{}: a delete from storage {what}", name_of(delete.backup)));
+            |what: &str| found.push(format!("backup {}: a delete from storage {what}", delete.backup));
         if last_other > Some(place) {
             report("before a create or a local delete");
         }
@@ -71,10 +70,7 @@ fn must_stay(records: &Records<'_>, row: &Row<'_>, now: DateTime<Utc>) -> Vec<&'
     report(row.is_future_or_undated, "of a backup whose time cannot be believed");
     report(is_young_begun, "of a backup that may still upload");
     report(matches!(row.backup.state, RecordedState::Other(_)), "of a backup in an unknown state");
-    report(
-        row.is_on_hypervisor() || row.backup.local == LocalState::Present,
-        "of a backup that holds a snapshot",
-    );
+    report(row.backup.holds_snapshot(), "of a backup that holds a snapshot");
     report(row.backup.local_size_bytes > Some(0), "of a backup with bytes on the hypervisor");
     report(age < TimeDelta::hours(1), "of a backup that is less than an hour old");
     report(row.is_whole_by_word && !row.is_restorable, "of a backup that is whole by FiFo's word");
@@ -87,8 +83,8 @@ fn too_few_left(records: &Records<'_>, policy: &Policy, gone: &BTreeSet<BackupId
     let stays = |row: &&Row<'_>| !gone.contains(&row.backup.id);
     let loses = |row: &Row<'_>| row.backup.parent.is_some_and(|parent| gone.contains(&parent));
     let broken = records.rows.iter().filter(|row| row.is_restorable).filter(stays).filter(|row| loses(row));
-    let mut found: Vec<String> =
-        broken.map(|row| format!("{}: it could not be restored any more", name_of(row.backup.id))).collect();
+    let broken = broken.map(|row| format!("backup {}: it could not be restored any more", row.backup.id));
+    let mut found: Vec<String> = broken.collect();
     for (place, tier) in policy.tiers.iter().enumerate() {
         let mut had: Vec<&Row<'_>> =
             records.rows.iter().filter(|row| row.counts() && row.tier == Some(place)).collect();

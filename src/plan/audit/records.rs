@@ -1,6 +1,6 @@
 //! What the records of a VM's backups show, read on its own: nothing here is shared with the planner but the data types.
 
-use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
+use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,7 +13,7 @@ pub(super) struct Row<'a> {
     pub(super) is_future_or_undated: bool,
     /// Whether it may be uploading: it has not ended, or lacks what shows that it ended well, and did not begin too long ago.
     pub(super) may_run: bool,
-    /// Whether it has neither completed nor failed, however long ago it began.
+    /// Whether it has neither completed nor failed.
     pub(super) never_ended: bool,
     /// Whether FiFo calls it and every step back to a full backup completed, and none holds just an error message.
     pub(super) is_whole_by_word: bool,
@@ -31,21 +31,12 @@ impl Row<'_> {
         self.is_restorable && !self.is_future_or_undated
     }
 
-    pub(super) fn is_on_hypervisor(&self) -> bool {
-        match self.backup.local {
-            LocalState::Present => true,
-            LocalState::Unknown => self.backup.local_size_bytes > Some(0),
-            LocalState::Absent => false,
-        }
-    }
-
     /// Says whether it has been accepted, and does not show which parent it needs.
     pub(super) fn hides_its_parent(&self) -> bool {
         self.backup.state == RecordedState::Accepted && self.backup.parent.is_none()
     }
 }
 
-/// A VM's records, in their order.
 pub(super) struct Records<'a> {
     vm: &'a Vm,
     pub(super) rows: Vec<Row<'a>>,
@@ -96,7 +87,6 @@ impl<'a> Records<'a> {
         self.vm.backups.position(id).map(|at| &self.rows[at])
     }
 
-    /// Returns the backups that are taken from one.
     pub(super) fn children(&self, row: &Row<'_>) -> impl Iterator<Item = &Row<'a>> {
         let at = self.vm.backups.position(row.backup.id);
         at.into_iter().flat_map(|at| &self.children[at]).map(|&child| &self.rows[child])
@@ -122,7 +112,7 @@ impl<'a> Records<'a> {
         let is_lost = |row: &&Row<'_>| {
             row.tier.is_some()
                 && !row.is_future_or_undated
-                && row.is_on_hypervisor()
+                && row.backup.holds_snapshot()
                 && !row.is_restorable
                 && !row.may_run
         };
@@ -138,13 +128,10 @@ fn row<'a>(backup: &'a Backup, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> 
     let is_doubtful =
         is_called_good(backup) && !is_small(backup, policy) && tells_some_files(backup) && shows_files(vm);
     let is_recent = time.is_some_and(|time| (now - time).abs() < policy.stuck_after);
-    let comment = backup.comment.as_deref();
-    let is_of = |names: &[String], name: &str| names.iter().any(|also| also == name);
+    let is_named = |name: &String| backup.comment.as_deref() == Some(name);
     Row {
         backup,
-        tier: comment.and_then(|comment| {
-            policy.tiers.iter().position(|tier| tier.comment == comment || is_of(&tier.also, comment))
-        }),
+        tier: policy.tiers.iter().position(|it| is_named(&it.comment) || it.also.iter().any(is_named)),
         is_future_or_undated: time.is_none_or(|time| time > now + TimeDelta::minutes(10)),
         may_run: (never_ended || is_doubtful) && is_recent,
         never_ended,
@@ -153,31 +140,30 @@ fn row<'a>(backup: &'a Backup, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> 
     }
 }
 
-/// Says whether a full backup is too small for the policy.
 fn is_small(backup: &Backup, policy: &Policy) -> bool {
     backup.parent.is_none() && backup.size_bytes().is_some_and(|bytes| bytes < policy.min_full_size_bytes)
 }
 
 /// Says whether FiFo calls a backup completed, and none of its disks is known to be an error message instead.
 fn is_called_good(backup: &Backup) -> bool {
-    let sizes = backup.files.iter().filter_map(|file| file.size_bytes);
-    let smallest = sizes.min().or(backup.record_size_bytes);
+    let smallest = backup.smallest_size_bytes();
     backup.state == RecordedState::Completed && smallest.is_none_or(|bytes| bytes >= 100)
 }
 
 /// Says whether a record is of the newer form, where each file has its own size and checksum, and one of these is missing.
 fn tells_some_files(backup: &Backup) -> bool {
-    let is_old_form = backup.record_size_bytes.is_some() || backup.has_record_checksum;
-    !is_old_form && backup.files.iter().any(|file| file.size_bytes.is_none() || !file.has_checksum)
+    is_new_form(backup) && backup.files.iter().any(|file| file.size_bytes.is_none() || !file.has_checksum)
 }
 
 /// Says whether a completed backup of the VM has all of these.
 fn shows_files(vm: &Vm) -> bool {
-    let is_old_form = |backup: &Backup| backup.record_size_bytes.is_some() || backup.has_record_checksum;
     vm.backups.values().any(|backup| {
         backup.state == RecordedState::Completed
-            && !is_old_form(backup)
-            && !backup.files.is_empty()
-            && !tells_some_files(backup)
+            && is_new_form(backup)
+            && backup.files.iter().all(|file| file.size_bytes.is_some() && file.has_checksum)
     })
+}
+
+fn is_new_form(backup: &Backup) -> bool {
+    !backup.files.is_empty() && backup.record_size_bytes.is_none() && !backup.has_record_checksum
 }

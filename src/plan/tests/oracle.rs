@@ -9,7 +9,7 @@ use crate::plan::decide::decide_under;
 use crate::plan::due::Occurrences;
 use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
-use crate::plan::{Action, Expired, NoteCode, Prune, Request, Status, VmPlan, decide, projection};
+use crate::plan::{Action, Expired, NoteCode, Prune, Request, Status, VmPlan, decide};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cell::RefCell;
@@ -501,7 +501,7 @@ fn pruned_step_by_step(planned: &VmPlan, vm: &Vm, policy: &Policy, request: Requ
     let mut vm = vm.clone();
     for done in 1..=gone.len() {
         assert!(vm.backups.values().all(|it| it.parent != Some(gone[done - 1])), "FiFo's cascade takes more");
-        vm = projection::deleted_from_storage(&vm, gone[done - 1]);
+        vm.backups.remove(gone[done - 1]);
         let left = World::of(&vm, policy, request);
         let stay = before.items.iter().filter(|it| it.is_restorable && !gone.contains(&it.record.id));
         for item in stay {

@@ -65,7 +65,7 @@ fn sixty_nights(policy: &Policy, bad: &str, end: End, every: TimeDelta) -> Outco
                 Action::DeleteLocal(delete) if delete.after_create => {}
                 Action::DeleteCloud(_) => {}
                 Action::DeleteLocal(delete) => {
-                    vm.vm = projection::deleted_locally(&vm.vm, delete.backup.unwrap());
+                    projection::delete_locally(&mut vm.vm, delete.backup.unwrap());
                 }
             }
         }

@@ -5,9 +5,9 @@
 use super::host::Host;
 use super::interrupt::Interrupt;
 use super::notify::{NotifyError, Poster, SecretUrl};
-use crate::render::metrics::{self, Dialect};
-use crate::render::notification;
-use crate::run::{Failure, RunHistory};
+use crate::report::metrics::{self, Dialect};
+use crate::report::run::{lines, notification};
+use crate::report::{Failure, RunHistory};
 use tokio::task::JoinHandle;
 
 /// How many bytes of text are sent to a monitor about a failure.
@@ -16,10 +16,8 @@ const PING_BYTES_MAX: usize = 8 << 10;
 /// Returns the address to report to, as it is by now; `None` where there is none.
 pub type Address<'a> = Box<dyn Fn() -> Result<Option<SecretUrl>, Failure> + 'a>;
 
-/// Writes a file with metrics.
 pub type MetricsFile<'a> = Box<dyn Fn(&str) -> Result<(), Failure> + 'a>;
 
-/// Where runs are reported to.
 pub struct Reporting<'a> {
     host: &'a Host,
     metrics_file: Option<MetricsFile<'a>>,
@@ -58,7 +56,6 @@ impl<'a> Reporting<'a> {
         self.ping.open(self.host);
     }
 
-    /// Says whether the state of the VMs is reported anywhere.
     pub(super) fn wants_overview(&self) -> bool {
         self.serves || self.metrics_file.is_some() || self.notify.poster.is_some()
     }
@@ -84,20 +81,19 @@ impl<'a> Reporting<'a> {
 
     async fn report_all(&mut self, history: &RunHistory) {
         if let Some(write) = &self.metrics_file
-            && let Err(failure) = metrics_text(self.host, history).and_then(|text| write(&text))
+            && let Err(failure) = write(&metrics_text(self.host, history))
         {
             tracing::warn!("{}", failure.text());
         }
         let Some(summary) = &history.last else { return };
+        let start = self.start.take();
         let posted = async {
-            if let Some(poster) = &self.notify.poster {
-                match notification::json(summary) {
-                    Ok(json) => warn_of("the notification", poster.post_json(json).await),
-                    Err(error) => tracing::warn!("failed to write the notification: {error}"),
-                }
+            let Some(poster) = &self.notify.poster else { return };
+            match notification(summary) {
+                Ok(json) => warn_of("the notification", poster.post_json(json).await),
+                Err(error) => tracing::warn!("failed to write the notification: {error}"),
             }
         };
-        let start = self.start.take();
         let pinged = async {
             let Some(poster) = &self.ping.poster else { return };
             // The start must not arrive after the end. One that has not arrived by now is useless.
@@ -105,21 +101,18 @@ impl<'a> Reporting<'a> {
                 start.abort();
                 _ = start.await;
             }
-            let sent = if summary.is_success() {
-                poster.ping(None, None).await
-            } else {
-                poster.ping(Some("fail"), Some(notification::lines(summary, PING_BYTES_MAX))).await
+            let (part, text) = match summary.is_success() {
+                true => (None, None),
+                false => (Some("fail"), Some(lines(summary, PING_BYTES_MAX))),
             };
-            warn_of("the end", sent);
+            warn_of("the end", poster.ping(part, text).await);
         };
         tokio::join!(posted, pinged);
     }
 }
 
-/// Writes the metrics of a history as of now.
-pub fn metrics_text(host: &Host, history: &RunHistory) -> Result<String, Failure> {
+pub fn metrics_text(host: &Host, history: &RunHistory) -> String {
     metrics::text(history, host.now(), Dialect::Prometheus)
-        .map_err(|error| Failure::new("failed to make the metrics").because(error))
 }
 
 fn warn_of(what: &str, sent: Result<(), NotifyError>) {
@@ -129,7 +122,6 @@ fn warn_of(what: &str, sent: Result<(), NotifyError>) {
 }
 
 impl Channel<'_> {
-    /// Opens the channel, where it is not open yet and has an address.
     fn open(&mut self, host: &Host) {
         if self.poster.is_none() {
             self.poster = self.made(host).unwrap_or_else(|failure| {

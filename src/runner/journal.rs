@@ -1,7 +1,7 @@
 //! The journal: every action and its outcome, one JSON object a line. It is for people; nothing ever reads it back.
 
-use super::file;
-use crate::apply::event::{Event, EventKind, Observer};
+use crate::apply::{Event, EventKind, Observer, open_state_file};
+use crate::report::json;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use uuid::Uuid;
 
-/// An open journal file.
 ///
 /// The first line that cannot be written (a full disk, say) is logged. It does not stop the run: a backup that is not made
 /// is worse than a line that is not written.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     run: Uuid,
     /// The file, and whether its last line may lack its end: writing it failed, or a run was killed at it.
@@ -31,12 +30,8 @@ struct Entry<'a> {
 
 impl Journal {
     /// Opens a journal for appending, and makes it, readable by its owner only, where there is none.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be opened for reading and writing, or is a symbolic link.
-    pub fn open(path: &Path, run: Uuid) -> io::Result<Self> {
-        let mut file = file::open(OpenOptions::new().read(true).append(true).create(true), path)?;
+    fn open(path: &Path, run: Uuid) -> io::Result<Self> {
+        let mut file = open_state_file(OpenOptions::new().read(true).append(true).create(true), path)?;
         let mut last = [b'\n'];
         if file.metadata()?.len() > 0 {
             file.seek(SeekFrom::End(-1))?;
@@ -46,11 +41,20 @@ impl Journal {
         Ok(Self { path: path.to_owned(), run, file, failure_log: Once::new() })
     }
 
+    /// Opens the journal in a state folder. Where that fails there is none, and it is only warned about: backups that are not
+    /// made are worse than a journal that is not written.
+    pub(crate) fn of_run(folder: &Path) -> Option<Self> {
+        let path = folder.join("journal.jsonl");
+        let opened = Self::open(&path, Uuid::new_v4()).inspect_err(|error| {
+            tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
+        });
+        opened.ok()
+    }
+
     fn append(&self, event: &Event) -> io::Result<()> {
         let (file, is_torn) = &mut *self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut line = if *is_torn { vec![b'\n'] } else { Vec::new() };
-        serde_json::to_writer(&mut line, &Entry { run: self.run, event })?;
-        line.push(b'\n');
+        json::line(&Entry { run: self.run, event }, &mut line)?;
         *is_torn = true;
         file.write_all(&line)?;
         *is_torn = false;
@@ -94,20 +98,6 @@ mod tests {
             text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(whole.iter().map(|entry| &entry["message"]).collect::<Vec<_>>(), ["one", "two"]);
         assert_eq!(whole[0]["event"], "warning");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_its_owner_may_read_it_and_no_link_is_followed() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.jsonl");
-        Journal::open(&path, Uuid::nil()).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let link = folder.path().join("link");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        let error = Journal::open(&link, Uuid::nil()).unwrap_err();
-        assert!(error.to_string().contains("it is a symbolic link"), "{error}");
     }
 
     #[cfg(target_os = "linux")]
