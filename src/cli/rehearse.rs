@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(after_help = include_str!("help/rehearse.txt"))]
 pub struct RehearseArgs {
     /// Which VM: by UUID, or by an alias that only one has
-    #[arg(value_name = "UUID|ALIAS")]
+    #[arg(value_name = "VM")]
     vm: Pattern,
 
     #[command(flatten)]
@@ -34,8 +34,8 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     at: Option<DateTime<Utc>>,
 
-    /// The dataset to make and to restore into; it must not be there yet, and what it lies in must be
-    #[arg(long, value_name = "POOL/DATASET")]
+    /// The dataset to make and to restore into, such as tank/rehearsal; it must not be there yet, and what it lies in must be
+    #[arg(long, value_name = "DATASET")]
     into: String,
 
     /// A check to run on what was restored, by `sh -c`
@@ -141,7 +141,7 @@ fn failure(error: &RehearseError, fifo: &Fifo) -> Failure {
         RehearseError::Exists(_) => {
             failure.hint("name one that is not there yet; nothing of yours is ever destroyed")
         }
-        RehearseError::Zfs { doing, .. } if doing == "run zfs" => {
+        RehearseError::Zfs(error) if error.is_absence() => {
             failure.hint("rehearse runs on a host with ZFS, as a user who may create datasets")
         }
         error if error.is_finding() => Failure { exit: Exit::Changes, ..failure },

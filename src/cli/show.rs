@@ -5,7 +5,6 @@ use super::context::Context;
 use super::options::Format;
 use super::policies;
 use super::value::instant;
-use super::verify::known_vms;
 use crate::insight::show::{enter_expiry_dates, explain};
 use crate::plan::Prune;
 use crate::policy::Pattern;
@@ -51,7 +50,7 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     if explained.vms.len() <= DATED_MAX {
         enter_expiry_dates(&mut explained, &policies, &inventory);
     }
-    let mut known = known_vms(context, &target.name());
+    let mut known = context.host.verified(&target.name());
     known.retain(|id, _| explained.vms.iter().any(|vm| vm.uuid == Some(*id)));
     print(|out| {
         let detail = match format {

@@ -7,7 +7,6 @@ use super::options::Format;
 use super::plan::PlanningArgs;
 use super::policies;
 use super::value::instant;
-use super::verify::known_vms;
 use crate::inventory::VmId;
 use crate::plan::Prune;
 use crate::report::page::status_page;
@@ -29,7 +28,8 @@ pub struct StatusArgs {
     #[command(flatten)]
     planning: PlanningArgs,
 
-    /// Exit with 2 when a VM is too old, has no restorable backup, is in conflict or unreadable, or after a safety stop
+    /// Exit with 2 when a VM is too old, has no restorable backup, is in conflict or unreadable, when `verify` found one of its
+    /// backups broken, or after a safety stop
     #[arg(long)]
     check: bool,
 
@@ -65,13 +65,13 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     let identity = fifo.identity().to_owned();
     fifo.close().await?;
     let health = &overview.health;
-    let known = known_vms(context, &target.name());
+    let known = context.host.verified(&target.name());
     print(|out| {
         if format == Format::Json {
             return json::status(health, &known, stop.as_ref(), out);
         }
         if format == Format::Html {
-            return out.write_all(status_page(health, stop.as_ref(), &identity).as_bytes());
+            return out.write_all(status_page(health, &known, stop.as_ref(), &identity).as_bytes());
         }
         let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
         let doc = document(health, stop.as_ref(), view, Some(&identity), context.detail());
@@ -82,10 +82,17 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
         context.write(&proofs::with_proofs(doc, &known, &shown), out)
     })?;
     // While no backups are made, the status is not good, however young the backups still are.
-    let is_out = stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out());
+    let is_broken = |id| known.get(&id).is_some_and(|vm| !vm.broken.is_empty());
+    let is_out =
+        stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out() || vm.uuid.is_some_and(is_broken));
     if let Some(path) = &args.metrics_file {
-        let history = RunHistory { overview: Some(overview), safety_stop: stop, ..RunHistory::default() };
-        write_metrics(path, &(metrics_text(&context.host, &history) + &proofs::known_metrics(&known)))?;
+        let history = RunHistory {
+            overview: Some(overview),
+            verified: known,
+            safety_stop: stop,
+            ..RunHistory::default()
+        };
+        write_metrics(path, &metrics_text(&context.host, &history))?;
     }
     Ok(if args.check && is_out { Exit::Changes } else { Exit::Done })
 }

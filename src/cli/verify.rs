@@ -8,7 +8,6 @@ use super::store::{Opened, StoreArgs};
 use super::value::{rate, size};
 use crate::policy::Pattern;
 use crate::report::text::write;
-use crate::report::verify::KnownVms;
 use crate::report::{Exit, Failure};
 use crate::report::{json, markdown, verify as reports};
 use crate::runner::fifo::{Fifo, FirstContact};
@@ -147,18 +146,6 @@ pub(super) fn known(state_dir: &Path, endpoint: &str, store: &str) -> Known {
         None
     });
     read.unwrap_or_else(|| Known::new(endpoint, store))
-}
-
-/// Returns what is known of a FiFo's VMs, whatever store that is from, for those who only show it.
-pub(super) fn known_vms(context: &Context, endpoint: &str) -> KnownVms {
-    let Ok(state_dir) = context.host.state_dir() else { return KnownVms::new() };
-    match Known::read(state_dir, endpoint, None) {
-        Ok(known) => known.map(|known| known.vms).unwrap_or_default(),
-        Err(error) => {
-            tracing::warn!("{error}; what earlier verifications found out is not shown");
-            KnownVms::new()
-        }
-    }
 }
 
 pub(super) fn save(known: &Known, state_dir: &Path) {

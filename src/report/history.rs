@@ -2,6 +2,7 @@
 //! notification and log are views of these.
 
 use super::exit::{Exit, Failure};
+use super::verify::KnownVms;
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
 use crate::insight::Overview;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,6 +22,8 @@ pub struct RunSummary {
     pub began: DateTime<Utc>,
     /// The health of the VMs at the last reading of FiFo; `None` for a run that did not get so far.
     pub overview: Option<Overview>,
+    /// What `verify` and `rehearse` had proven when the run began.
+    pub verified: KnownVms,
     /// The result of each action; `None` for a run that carried out nothing.
     pub report: Option<RunReport>,
     /// How many deletes from storage were too many for one VM at once, so that none of them was planned; `None` for a run that
@@ -101,6 +104,8 @@ pub struct RunHistory {
     pub last_success: Option<DateTime<Utc>>,
     /// How the VMs stood when they were last read by any run.
     pub overview: Option<Overview>,
+    /// What `verify` and `rehearse` have proven.
+    pub verified: KnownVms,
     /// How many runs have ended, by their outcome.
     pub runs: BTreeMap<&'static str, u64>,
     /// How many actions have ended, by what they were and how they ended.
@@ -126,6 +131,7 @@ impl RunHistory {
         for (key, count) in summary.action_counts() {
             *self.actions.entry(key).or_default() += count;
         }
+        self.verified.clone_from(&summary.verified);
         if summary.overview.is_some() {
             self.overview.clone_from(&summary.overview);
         }

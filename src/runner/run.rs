@@ -127,6 +127,7 @@ impl<'a> Run<'a, '_> {
         let endpoint = target.name();
         self.summary.endpoint = Some(endpoint.clone());
         self.summary.identity = Some(target.identity());
+        self.summary.verified = host.verified(&endpoint);
         if let Some(saved) = &saved {
             saved.refuse_other_endpoint(&endpoint)?;
         }

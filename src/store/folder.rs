@@ -1,6 +1,6 @@
 //! A store in a folder: a mirror of the bucket, or the bucket mounted.
 
-use super::{Body, Object, Result, Store, StoreError};
+use super::object::{Body, Object, Result, Store, StoreError};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;

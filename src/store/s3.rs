@@ -2,8 +2,8 @@
 //!
 //! Objects are addressed by path style, listed by version 1 of the list, and requests signed in a header: what LeoFS knows.
 
+use super::object::{Body, Object, Result, Store, StoreError};
 use super::sign::{AccessKey, Unsigned, encoded};
-use super::{Body, Object, Result, Store, StoreError};
 use crate::fifo::pauses;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

@@ -2,7 +2,7 @@
 //!
 //! Losing it costs the order in which objects are read, and findings until they are found again: never a backup.
 
-use super::report::{Depth, Finding, Report};
+use super::report::{Depth, Finding, Proof, Report};
 use crate::inventory::{BackupId, VmId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -43,20 +43,6 @@ pub struct ReadWhole {
     pub at: DateTime<Utc>,
     pub size_bytes: u64,
     pub modified: Option<DateTime<Utc>>,
-}
-
-/// What is proven of a VM's newest backup that is not known to be broken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proof {
-    pub backup: Option<BackupId>,
-    /// Of all its backups' objects, how many the records promise and how many there are, and when that was.
-    pub objects: usize,
-    pub objects_there: usize,
-    pub listed_at: Option<DateTime<Utc>>,
-    /// When the beginnings of its chain's objects were last seen to fit together.
-    pub connects_at: Option<DateTime<Utc>>,
-    /// Since when each object of its chain has been read whole.
-    pub read_at: Option<DateTime<Utc>>,
 }
 
 /// A restore that was rehearsed.

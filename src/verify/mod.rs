@@ -13,10 +13,10 @@ mod run;
 mod whole;
 mod zfs;
 
-pub use known::{Known, KnownVm, Proof, ReadWhole, Restored};
+pub use known::{Known, KnownVm, ReadWhole, Restored};
 pub use rehearse::{REHEARSE_FORMAT, Rehearsal, RehearseError, Rehearsed, Step, clean, rehearse};
 pub use report::{
-    BackupReport, Depth, FORMAT, Finding, MergeError, Report, Shard, Summary, UnknownObject, Unread,
+    BackupReport, Depth, FORMAT, Finding, MergeError, Proof, Report, Shard, Summary, UnknownObject, Unread,
     VmReport, merge,
 };
 pub use run::{Options, Progress, Question, VerifyError, verify};

@@ -1,7 +1,7 @@
 //! Restores a VM's backup for real, below a dataset that is made for it and destroyed again.
 
 use super::expected::{Expected, is_stored, of_backup};
-use super::zfs::{self, Found};
+use super::zfs::{self, Found, ZfsError};
 use crate::fifo::{FifoError, ReadClient};
 use crate::inventory::{Backup, BackupId, Disk, Vm, VmId, chain_of, restorable};
 use crate::policy::Pattern;
@@ -26,11 +26,14 @@ pub const REHEARSE_FORMAT: &str = "fifo-retain.rehearse/1";
 /// How many pieces wait between the store and ZFS.
 const PIECES: usize = 16;
 /// What the check has no business with.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 11] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SECRET_ACCESS_KEY_FILE",
+    "AWS_ACCESS_KEY_ID_FILE",
     "AWS_SESSION_TOKEN",
+    "AWS_SESSION_TOKEN_FILE",
+    "FIFO_USER_FILE",
     "FIFO_TOKEN",
     "FIFO_TOKEN_FILE",
     "FIFO_PASSWORD",
@@ -99,8 +102,8 @@ pub enum RehearseError {
     Exists(String),
     #[error("{0} is no dataset in a pool: write it like tank/rehearsal")]
     BadDataset(String),
-    #[error("failed to {doing}: {why}")]
-    Zfs { doing: String, why: String },
+    #[error(transparent)]
+    Zfs(#[from] ZfsError),
     /// The backup is not what it should be.
     #[error("{object} is broken ({}): {message}", code.as_str())]
     Broken { object: String, code: Code, message: String },
@@ -140,10 +143,14 @@ pub async fn rehearse(rehearsal: &Rehearsal<'_>) -> Result<Rehearsed, RehearseEr
     zfs::create(into)?;
     let rehearsed = restore(rehearsal, &vm, &chain).await;
     match rehearsed {
-        Ok(rehearsed) if rehearsal.keep => zfs::release(into).map(|()| rehearsed),
-        rehearsed => {
-            clean(into)?;
-            rehearsed
+        Ok(rehearsed) if rehearsal.keep => Ok(zfs::release(into).map(|()| rehearsed)?),
+        Ok(rehearsed) => clean(into).map(|()| rehearsed),
+        Err(error) => {
+            // Why it went wrong matters more than what is left of it.
+            if let Err(left) = clean(into) {
+                tracing::warn!("{left}; the next rehearsal into {into} tries again");
+            }
+            Err(error)
         }
     }
 }
@@ -154,7 +161,7 @@ pub async fn rehearse(rehearsal: &Rehearsal<'_>) -> Result<Rehearsed, RehearseEr
 ///
 /// It could not be destroyed; the next rehearsal tries again.
 pub fn clean(into: &str) -> Result<(), RehearseError> {
-    if zfs::look(into)? == Found::Ours { zfs::destroy(into) } else { Ok(()) }
+    Ok(zfs::destroy(into)?)
 }
 
 async fn find(rehearsal: &Rehearsal<'_>) -> Result<Vm, RehearseError> {
@@ -307,7 +314,7 @@ async fn fetch(
 }
 
 fn zfs_failed(doing: &str, why: &str) -> RehearseError {
-    RehearseError::Zfs { doing: doing.to_owned(), why: why.to_owned() }
+    RehearseError::Zfs(ZfsError { doing: doing.to_owned(), why: why.to_owned() })
 }
 
 fn dataset(rehearsal: &Rehearsal<'_>, vm: VmId, disk: Disk) -> String {

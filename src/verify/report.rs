@@ -1,6 +1,5 @@
 //! The result of a verification, as data; its JSON is what `verify --merge` reads back.
 
-use super::known::Proof;
 use crate::inventory::{BackupId, VmId};
 use crate::store::stream::Code;
 use chrono::{DateTime, Utc};
@@ -122,6 +121,20 @@ pub struct VmReport {
     /// Those that FiFo calls completed, oldest first.
     pub backups: Vec<BackupReport>,
     pub proof: Proof,
+}
+
+/// What is proven of a VM's newest backup that is not known to be broken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    pub backup: Option<BackupId>,
+    /// Of all its backups' objects, how many the records promise and how many there are, and when that was.
+    pub objects: usize,
+    pub objects_there: usize,
+    pub listed_at: Option<DateTime<Utc>>,
+    /// When the beginnings of its chain's objects were last seen to fit together.
+    pub connects_at: Option<DateTime<Utc>>,
+    /// Since when each object of its chain has been read whole.
+    pub read_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

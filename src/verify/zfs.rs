@@ -1,6 +1,5 @@
 //! The `zfs` program, as far as a rehearsal needs it. It touches only what this program has made: a dataset with a mark of its own.
 
-use super::rehearse::RehearseError;
 use std::io;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -13,6 +12,22 @@ const MARK: &str = "fifo-retain:rehearsal";
 const DESTROY_TRIES: u32 = 40;
 const DESTROY_PAUSE: Duration = Duration::from_millis(250);
 
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {doing}: {why}")]
+pub struct ZfsError {
+    pub(super) doing: String,
+    pub(super) why: String,
+}
+
+impl ZfsError {
+    /// Says whether there is no such program, or it cannot be started.
+    pub fn is_absence(&self) -> bool {
+        self.doing == RUN
+    }
+}
+
+const RUN: &str = "run zfs";
+
 /// What there is at a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -22,7 +37,7 @@ pub(super) enum Found {
     Foreign,
 }
 
-pub(super) fn look(dataset: &str) -> Result<Found, RehearseError> {
+pub(super) fn look(dataset: &str) -> Result<Found, ZfsError> {
     let listed = output(&["list", "-H", "-o", "name", dataset])?;
     if !listed.status.success() {
         let why = message(&listed);
@@ -34,13 +49,13 @@ pub(super) fn look(dataset: &str) -> Result<Found, RehearseError> {
 }
 
 /// Makes the dataset that everything else is received below. Nothing in it is mounted by itself.
-pub(super) fn create(dataset: &str) -> Result<(), RehearseError> {
+pub(super) fn create(dataset: &str) -> Result<(), ZfsError> {
     let mark = format!("{MARK}=1");
     run(&format!("create {dataset}"), &["create", "-o", "mountpoint=none", "-o", &mark, dataset]).map(drop)
 }
 
 /// Destroys a dataset with everything in it, if it has the mark.
-pub(super) fn destroy(dataset: &str) -> Result<(), RehearseError> {
+pub(super) fn destroy(dataset: &str) -> Result<(), ZfsError> {
     let mut last = Ok(());
     for _ in 0..DESTROY_TRIES {
         if look(dataset)? != Found::Ours {
@@ -56,12 +71,12 @@ pub(super) fn destroy(dataset: &str) -> Result<(), RehearseError> {
 }
 
 /// Gives a dataset to the user: from now on it is none of ours.
-pub(super) fn release(dataset: &str) -> Result<(), RehearseError> {
+pub(super) fn release(dataset: &str) -> Result<(), ZfsError> {
     run(&format!("release {dataset}"), &["inherit", MARK, dataset]).map(drop)
 }
 
 /// Mounts a file system at a folder.
-pub(super) fn mount(dataset: &str, folder: &str) -> Result<(), RehearseError> {
+pub(super) fn mount(dataset: &str, folder: &str) -> Result<(), ZfsError> {
     run(&format!("mount {dataset}"), &["set", &format!("mountpoint={folder}"), dataset]).map(drop)
 }
 
@@ -71,14 +86,14 @@ pub(super) fn guid(snapshot: &str) -> Option<u64> {
 }
 
 /// Starts to receive a stream, which goes to its standard input.
-pub(super) fn receive(snapshot: &str) -> Result<Child, RehearseError> {
+pub(super) fn receive(snapshot: &str) -> Result<Child, ZfsError> {
     let mut command = command(&["receive", snapshot]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.spawn().map_err(|error| unstartable(&error))
 }
 
 /// Says how receiving ended.
-pub(super) fn received(snapshot: &str, child: Child) -> Result<(), RehearseError> {
+pub(super) fn received(snapshot: &str, child: Child) -> Result<(), ZfsError> {
     let output = child.wait_with_output().map_err(|error| unstartable(&error))?;
     if output.status.success() {
         Ok(())
@@ -87,7 +102,7 @@ pub(super) fn received(snapshot: &str, child: Child) -> Result<(), RehearseError
     }
 }
 
-fn run(doing: &str, arguments: &[&str]) -> Result<String, RehearseError> {
+fn run(doing: &str, arguments: &[&str]) -> Result<String, ZfsError> {
     let output = output(arguments)?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -96,7 +111,7 @@ fn run(doing: &str, arguments: &[&str]) -> Result<String, RehearseError> {
     }
 }
 
-fn output(arguments: &[&str]) -> Result<Output, RehearseError> {
+fn output(arguments: &[&str]) -> Result<Output, ZfsError> {
     command(arguments).stdin(Stdio::null()).output().map_err(|error| unstartable(&error))
 }
 
@@ -111,10 +126,10 @@ fn message(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }
 
-fn failed(doing: &str, why: String) -> RehearseError {
-    RehearseError::Zfs { doing: doing.to_owned(), why }
+fn failed(doing: &str, why: String) -> ZfsError {
+    ZfsError { doing: doing.to_owned(), why }
 }
 
-fn unstartable(error: &io::Error) -> RehearseError {
-    failed("run zfs", error.to_string())
+fn unstartable(error: &io::Error) -> ZfsError {
+    failed(RUN, error.to_string())
 }

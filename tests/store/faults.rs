@@ -295,8 +295,12 @@ fn status_and_show_tell_what_is_proven_of_each_vm() {
     assert!(!text(&["status", at[0], at[1]]).contains("objects there"), "nothing is known yet");
     let (_, before) = verified(cloud.program().args(["--format", "json", "status", at[0], at[1]]));
     assert!(before.get("verified").is_none(), "{before:#}");
+    let check = cloud.program().args(["status", "--check", at[0], at[1]]).output().unwrap();
+    assert_eq!(check.status.code(), Some(0));
     cloud.put(&format!("{KVM}/{FULL}-disk1"), b"cannot open");
     cloud.verify(&["--depth", "full"]);
+    let check = cloud.program().args(["status", "--check", at[0], at[1]]).output().unwrap();
+    assert_eq!(check.status.code(), Some(2), "one is broken, and none too old");
     let status = text(&["status", at[0], at[1]]);
     assert!(status.contains("objects there") && status.contains("6 of 6"), "{status}");
     let metrics = cloud.path("status.prom");
@@ -316,4 +320,5 @@ fn status_and_show_tell_what_is_proven_of_each_vm() {
     let metrics = fs::read_to_string(metrics).unwrap();
     assert!(metrics.contains(&format!("fifo_retain_vm_stored_broken{{vm=\"{KVM}\"}} 1\n")), "{metrics}");
     assert!(text(&["show", at[0], at[1], "web-2"]).contains("6 of 6"));
+    assert!(text(&["--format", "html", "status", at[0], at[1]]).contains("6 of 6"));
 }

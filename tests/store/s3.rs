@@ -26,6 +26,9 @@ fn one() -> (Cloud, Vec<u8>, String) {
     (cloud, bytes, list)
 }
 
+/// How a store answers: the request, its number, the object and the list.
+type Answering = fn(&Asked, usize, &[u8], &str) -> Answer;
+
 /// Verifies against a store that answers so; each request of an object has its number.
 fn verify(
     answer: impl Fn(&Asked, usize, &[u8], &str) -> Answer + Send + Sync + 'static,
@@ -54,7 +57,7 @@ fn usual(asked: &Asked, bytes: &[u8], list: &str) -> Answer {
 
 #[test]
 fn what_passes_is_tried_again_and_a_read_goes_on_where_it_broke_off() {
-    let cases: [(&str, fn(&Asked, usize, &[u8], &str) -> Answer); 5] = [
+    let cases: [(&str, Answering); 5] = [
         ("503 at times", |asked, number, bytes, list| {
             if number % 2 == 0 {
                 Answer::new(503, "<Error><Code>SlowDown</Code></Error>")
@@ -91,7 +94,7 @@ fn what_passes_is_tried_again_and_a_read_goes_on_where_it_broke_off() {
 
 #[test]
 fn what_cannot_be_read_is_never_taken_for_broken_or_for_good() {
-    let cases: [(&str, i32, fn(&Asked, usize, &[u8], &str) -> Answer); 6] = [
+    let cases: [(&str, i32, Answering); 6] = [
         ("another range", 2, |asked, _, bytes, list| {
             let range = asked.range.map(|(from, to)| (from + 1, to));
             usual(&Asked { range, ..asked.clone() }, bytes, list)

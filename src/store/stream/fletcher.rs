@@ -1,4 +1,10 @@
-use super::ByteOrder;
+/// In which order the sender writes the bytes of a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ByteOrder {
+    #[default]
+    Little,
+    Big,
+}
 
 /// The Fletcher-4 checksum of ZFS, over words of 32 bits in the sender's byte order.
 #[derive(Clone, Copy, Debug, Default)]

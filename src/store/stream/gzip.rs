@@ -1,4 +1,4 @@
-use super::{Code, Damage};
+use super::damage::{Code, Damage};
 use flate2::{Decompress, FlushDecompress, Status};
 
 /// The first bytes of every object that is packed with gzip.

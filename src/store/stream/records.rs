@@ -1,7 +1,7 @@
 //! The records of `zfs send`: `dmu_replay_record_t`, from illumos of 2010 to OpenZFS 2.3.
 
-use super::fletcher::Fletcher4;
-use super::{Code, Damage};
+use super::damage::{Code, Damage};
+use super::fletcher::{ByteOrder, Fletcher4};
 
 /// Every record has this length; a payload may follow.
 const RECORD_BYTES: usize = 312;
@@ -11,14 +11,6 @@ const MAGIC: u64 = 0x0002_f5ba_cbac;
 /// No block is larger, nor the parts of one that is packed.
 const PAYLOAD_BYTES_MAX: u64 = (16 << 20) + 4096;
 const NAME_BYTES: usize = 256;
-
-/// In which order the sender writes the bytes of a number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ByteOrder {
-    #[default]
-    Little,
-    Big,
-}
 
 /// What the first record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
