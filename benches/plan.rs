@@ -16,6 +16,7 @@ use fifo_retain::policy::{
 use fifo_retain::report::html::simulation::{Played, fragment};
 use fifo_retain::report::page::status_page;
 use fifo_retain::simulate::{Scenario, simulate, simulate_with_stories};
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use uuid::Uuid;
@@ -235,7 +236,9 @@ fn pages(criterion: &mut Criterion) {
         overview.add(&vm, planner.decide(&vm));
     }
     let overview = overview.finish(&planner, "https://fifo.example.com", &[]);
-    group.bench_function("5,000 VMs", |bench| bench.iter(|| status_page(&overview.health, None, "as `ops`")));
+    group.bench_function("5,000 VMs", |bench| {
+        bench.iter(|| status_page(&overview.health, &BTreeMap::new(), None, "as `ops`"))
+    });
     group.finish();
 }
 
