@@ -15,8 +15,8 @@ mod world;
 mod tests;
 
 pub use outlook::{HeavyTier, expiry_dates, heavy_tiers};
-pub use tally::{Day, Example, PolicySimulation, Simulation, Totals, simulate};
-pub use world::Made;
+pub use tally::{Example, PolicySimulation, Simulation, Totals, simulate};
+pub use world::{Day, Made};
 
 use crate::plan::{Prune, Request};
 use chrono::{DateTime, TimeDelta, Utc};
