@@ -1,18 +1,21 @@
 //! How long a plan of 20,000 VMs takes, with its audit, the comparison of two sets of policies, the plan of one VM with very
-//! many backups, and a simulated year.
+//! many backups, a simulated year, and the pages: an edit of a policy and a fleet of 5,000 VMs.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up is to stop")]
 
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{Criterion, criterion_group, criterion_main};
-use fifo_retain::insight::{PolicySide, compare};
+use fifo_retain::insight::{OverviewBuilder, PolicySide, compare};
 use fifo_retain::inventory::{Backup, BackupId, Inventory, Metadata, RecordedState, StoredFile, Vm, VmId};
 use fifo_retain::plan::audit::audit_vm;
-use fifo_retain::plan::{Plan, Prune, VmPlan, plan};
+use fifo_retain::plan::{Plan, Planner, Prune, VmPlan, plan};
 use fifo_retain::policy::{
-    MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
+    MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, SourceFile, Tier, TierKind, Zone,
+    parse,
 };
-use fifo_retain::simulate::{Scenario, simulate};
+use fifo_retain::report::html::simulation::{Played, fragment};
+use fifo_retain::report::page::status_page;
+use fifo_retain::simulate::{Scenario, simulate, simulate_with_stories};
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use uuid::Uuid;
@@ -77,7 +80,11 @@ fn vm(n: u128, now: DateTime<Utc>) -> Vm {
             parent: nth.checked_sub(1).map(id),
             local: Some(local).into(),
             local_size_bytes: Some(0),
-            files: vec![StoredFile { size_bytes: Some(1 << 30), has_checksum: false }],
+            files: vec![StoredFile {
+                size_bytes: Some(1 << 30),
+                has_checksum: false,
+                ..StoredFile::default()
+            }],
             record_size_bytes: None,
             has_record_checksum: false,
         }
@@ -109,7 +116,7 @@ fn large_vm(in_one_chain: bool, now: DateTime<Utc>) -> Vm {
         parent: nth.checked_sub(1).map(|before| if in_one_chain { id(before) } else { id(0) }),
         local: Some(nth + 1 == MANY).into(),
         local_size_bytes: Some(0),
-        files: vec![StoredFile { size_bytes: Some(1 << 30), has_checksum: false }],
+        files: vec![StoredFile { size_bytes: Some(1 << 30), has_checksum: false, ..StoredFile::default() }],
         record_size_bytes: None,
         has_record_checksum: false,
     });
@@ -201,5 +208,36 @@ fn years(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(plans, benches, large, years);
+/// Measures what an edit beside the year of one VM takes, and the page of 5,000 VMs.
+fn pages(criterion: &mut Criterion) {
+    let now: DateTime<Utc> = "2026-11-13T00:00:00Z".parse().expect("an instant");
+    let mut group = criterion.benchmark_group("pages");
+    group.sample_size(10);
+    for (name, prune) in [("nothing deleted", Prune::default()), ("expired deleted", Prune::REQUESTED)] {
+        let text = include_str!("../policies/grandfather.yaml").replace("prune: false", "prune: true");
+        let scenario = Scenario { prune, ..Scenario::new(now, 400) };
+        group.bench_function(format!("an edit, 400 days of one VM, {name}"), |bench| {
+            bench.iter(|| {
+                let file = SourceFile { name: "p.yaml".to_owned(), bytes: text.clone().into() };
+                let policies = parse(&[file]).expect("a policy").policies;
+                let (simulation, stories) = simulate_with_stories(&policies, None, &scenario);
+                fragment(
+                    Played { simulation: &simulation, policies: &policies, stories: &stories },
+                    &scenario,
+                )
+            });
+        });
+    }
+    let policies = grandfather();
+    let mut planner = Planner::new(&policies, now);
+    let mut overview = OverviewBuilder::default();
+    for vm in (1..=5_000).map(|n| vm(n, now)) {
+        overview.add(&vm, planner.decide(&vm));
+    }
+    let overview = overview.finish(&planner, "https://fifo.example.com", &[]);
+    group.bench_function("5,000 VMs", |bench| bench.iter(|| status_page(&overview.health, None, "as `ops`")));
+    group.finish();
+}
+
+criterion_group!(plans, benches, large, years, pages);
 criterion_main!(plans);

@@ -8,12 +8,12 @@
 //! - [`simulate`]: runs the planner forward through time;
 //! - [`insight`]: reports on plans and backups: status, show, comparison of policies; pure like [`plan`];
 //! - [`fifo`]: FiFo's API as it really behaves, with a client that can only read and one that can write;
+//! - [`store`]: the storage that FiFo exports to, and what lies in it; read-only;
+//! - [`verify`]: compares FiFo's records with the storage, and rehearses restores;
 //! - [`apply`]: executes a plan, checking everything twice;
-//! - [`run`]: what is known of runs, as data: the summary of one, the history of all, and how they end;
 //! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
 //!   cannot hide in both it and [`fifo`];
-//! - [`report`]: plans and runs as documents for people, programs and pull requests;
-//! - [`render`]: the names by which the commands call the reports;
+//! - [`report`]: plans and runs as documents for people, programs and pull requests, and what is known of runs as data;
 //! - [`runner`]: one run from reading to its reports, for every command that carries something out, and its repetition;
 //! - [`cli`]: the commands; the only place that reads the clock, the environment and the file system's whereabouts.
 
@@ -24,9 +24,9 @@ pub mod insight;
 pub mod inventory;
 pub mod plan;
 pub mod policy;
-pub mod render;
 pub mod report;
-pub mod run;
 pub mod runner;
 pub mod sandbox;
 pub mod simulate;
+pub mod store;
+pub mod verify;

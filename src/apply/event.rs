@@ -1,6 +1,6 @@
-//! Events of a run, as data: journal, progress display and JSON stream are views of them.
+//! Events and the report of a run, as data: journal, progress display and JSON stream are views of the events.
 
-use super::outcome::{ActionOutcome, ActionRef, RunCounts, VmRef};
+use super::outcome::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
 use super::state::Alarm;
 use crate::inventory::BackupId;
 use chrono::{DateTime, Utc};
@@ -20,7 +20,6 @@ pub fn schema() -> Schema {
 pub struct Event {
     /// When.
     pub time: DateTime<Utc>,
-    /// What.
     #[serde(flatten)]
     pub what: EventKind,
 }
@@ -46,16 +45,13 @@ pub enum EventKind {
     },
     /// A request is about to be sent to FiFo.
     ActionStarted {
-        /// Where.
         #[serde(flatten)]
         at: VmRef,
-        /// Which.
         #[serde(flatten)]
         step: ActionRef,
     },
     /// FiFo has a new backup on record; its upload is waited for.
     Accepted {
-        /// Where.
         #[serde(flatten)]
         at: VmRef,
         /// The new backup.
@@ -68,7 +64,6 @@ pub enum EventKind {
     },
     /// The progress of an upload. It has no journal entry.
     Progress {
-        /// Where.
         #[serde(flatten)]
         at: VmRef,
         /// The backup.
@@ -83,10 +78,8 @@ pub enum EventKind {
     Waiting(Waiting),
     /// An action has ended.
     ActionEnded {
-        /// Where.
         #[serde(flatten)]
         at: VmRef,
-        /// Which.
         #[serde(flatten)]
         step: ActionRef,
         /// How it ended.
@@ -144,7 +137,6 @@ pub struct SlotUse {
 /// An upload that holds a slot.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct SlotHolder {
-    /// Where.
     #[serde(flatten)]
     pub at: VmRef,
     /// The backup.
@@ -157,16 +149,60 @@ pub struct SlotHolder {
     pub quiet_secs: u64,
 }
 
-/// Receives the events of a run as they happen.
 pub trait Observer: Send + Sync {
     /// Receives an event. Must not fail: a report that cannot be written must not stop the run.
     fn observe(&self, event: &Event);
 }
 
+/// The result of a whole run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunReport {
+    /// The VMs that something was to be done to, in the order of the plan.
+    pub vms: Vec<VmReport>,
+    /// Why the safety stop is to be set: each time that backups had vanished that were to stay, or a body was lost on the
+    /// way. After the first one nothing new was started; others may have been in progress.
+    pub alarms: Vec<Alarm>,
+    pub uncompared: Vec<String>,
+    pub interrupted: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmReport {
+    pub at: VmRef,
+    pub steps: Vec<ActionReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionReport {
+    pub kind: ActionKind,
+    pub ending: ActionOutcome,
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl RunReport {
+    pub fn tally(&self) -> RunCounts {
+        let mut tally = RunCounts::default();
+        for step in self.vms.iter().flat_map(|vm| &vm.steps) {
+            let count = match (step.ending, step.kind) {
+                (ActionOutcome::Done, ActionKind::Create) => &mut tally.created,
+                (ActionOutcome::Done, ActionKind::DeleteLocal) => &mut tally.deleted_local,
+                (ActionOutcome::Done, ActionKind::DeleteCloud) => &mut tally.deleted_cloud,
+                (ActionOutcome::Started, _) => &mut tally.started,
+                (ActionOutcome::HandedOver, _) => &mut tally.left,
+                (ActionOutcome::Failed | ActionOutcome::Unverified, _) => &mut tally.failed,
+                (ActionOutcome::Dropped, _) => &mut tally.dropped,
+                (ActionOutcome::Interrupted, _) => &mut tally.interrupted,
+            };
+            *count += 1;
+        }
+        tally
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::ActionKind;
     use crate::inventory::VmId;
     use serde_json::Value;
     use uuid::Uuid;

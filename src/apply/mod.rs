@@ -4,15 +4,13 @@
 //! through here. `write` has what belongs to a request, `upload` the slots and the watch over every moving upload. `reader`
 //! knows that a reading may be old. How an action ends is a code and a sentence, made where it arises (`outcome`).
 //!
-//! `state` holds what outlives a run: the safety stop, the notes on deletes in flight, the lock, and a journal for people.
+//! `state` holds what outlives a run: the safety stop, the notes on deletes in flight and the lock.
 //! FiFo is the record of everything else.
 
-mod context;
 mod event;
 mod executor;
 mod outcome;
 mod reader;
-mod report;
 mod run;
 mod state;
 mod timing;
@@ -20,15 +18,16 @@ mod upload;
 mod vm;
 mod write;
 
-pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
+pub use event::{
+    ActionReport, Event, EventKind, Observer, RunReport, SlotHolder, SlotUse, VmReport, Waiting, schema,
+};
 pub use executor::{Approval, Clock, Executor, ExecutorSettings};
 pub use outcome::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
-pub use report::{ActionReport, RunReport, VmReport};
 pub use run::WITNESSES;
 pub(crate) use state::open_state_file;
 pub use state::{
-    Alarm, DeleteNote, Holder, InFlight, Journal, LeftBehind, Lock, LockError, Notes, SafetyStop, StopFile,
+    Alarm, DeleteNote, Holder, InFlight, LeftBehind, Lock, LockError, Notes, SafetyStop, StopFile,
 };
 pub use timing::{CLOCK_SKEW_MAX, Timing};
 pub use upload::moving::has_upload;
-pub use upload::progress::ProgressTracker;
+pub use upload::slots::ProgressTracker;

@@ -86,7 +86,6 @@ pub enum ActionOutcome {
     Interrupted,
 }
 
-/// The end of an action.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
     pub(super) outcome: ActionOutcome,
@@ -101,7 +100,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    fn new(outcome: ActionOutcome, code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(outcome: ActionOutcome, code: &'static str, message: impl Into<String>) -> Self {
         Self { outcome, code, message: message.into(), detail: None, made: None }
     }
 
@@ -125,18 +124,6 @@ impl Ended {
         Self::new(ActionOutcome::HandedOver, code, message)
     }
 
-    pub(super) fn started(message: impl Into<String>) -> Self {
-        Self::new(ActionOutcome::Started, "started", message)
-    }
-
-    pub(super) fn interrupted(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(ActionOutcome::Interrupted, code, message)
-    }
-
-    pub(super) fn with_detail(self, detail: Option<u16>) -> Self {
-        Self { detail, ..self }
-    }
-
     pub(super) fn is_done(&self) -> bool {
         self.outcome == ActionOutcome::Done
     }
@@ -145,14 +132,10 @@ impl Ended {
         self.outcome == ActionOutcome::Failed
     }
 
-    /// Says whether it failed, or may have.
-    pub(super) fn is_failure(&self) -> bool {
-        self.is_failed() || self.outcome == ActionOutcome::Unverified
-    }
-
-    /// Says whether another one failed alike.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        (self.code, self.detail) == (other.code, other.detail)
+    /// Returns what it has in common with other failures of its kind; `None` where it has not failed.
+    pub(super) fn failure(&self) -> Option<(&'static str, Option<u16>)> {
+        let is_failure = matches!(self.outcome, ActionOutcome::Failed | ActionOutcome::Unverified);
+        is_failure.then_some((self.code, self.detail))
     }
 }
 

@@ -13,21 +13,17 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, SetOnce};
 use tokio::time::Instant;
 
-/// How many reads are in progress at a time.
 const READS_AT_A_TIME: usize = 8;
 
 /// How old a list may be that confirms a single reading.
 const RECENT: Duration = Duration::from_secs(60);
 
-/// A fresh reading of a VM.
 #[derive(Clone, Debug)]
 pub(super) struct VmReading {
     pub(super) vm: Vm,
     /// What a write can be made conditional on; changes with any change of the VM.
     pub(super) etag: Option<ETag>,
-    /// The server's clock at that reading.
     pub(super) server_date: Option<DateTime<Utc>>,
-    /// When it was read.
     pub(super) at: Instant,
 }
 
@@ -38,7 +34,6 @@ impl VmReading {
     }
 }
 
-/// Why a VM could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error(transparent)]
@@ -57,14 +52,10 @@ pub(super) enum ReadError {
 impl ReadError {
     /// Returns whether another read cannot help: FiFo refuses the user. More requests might even lock the user out.
     pub(super) fn is_final(&self) -> bool {
-        match self {
-            Self::Fifo(error) => error.is_refusal() || matches!(**error, FifoError::Forbidden { .. }),
-            Self::Unreadable(_) | Self::Gone | Self::NoneKnown => false,
-        }
+        matches!(self, Self::Fifo(error) if error.is_refusal() || matches!(**error, FifoError::Forbidden { .. }))
     }
 }
 
-/// Reads VMs for a run.
 pub(super) struct VmReader<'a> {
     client: &'a ReadClient,
     /// The VMs that the run is about, and a few others that detect an empty list; a list keeps no others in memory.
@@ -80,14 +71,8 @@ pub(super) struct VmReader<'a> {
 
 impl<'a> VmReader<'a> {
     pub(super) fn new(client: &'a ReadClient, vms: BTreeSet<VmId>) -> Self {
-        Self {
-            client,
-            vms,
-            reads: Semaphore::new(READS_AT_A_TIME),
-            listed: Mutex::default(),
-            is_list_cut: AtomicBool::new(false),
-            refusal: SetOnce::new(),
-        }
+        let (reads, refusal) = (Semaphore::new(READS_AT_A_TIME), SetOnce::new());
+        Self { client, vms, reads, listed: Mutex::default(), is_list_cut: AtomicBool::default(), refusal }
     }
 
     /// Reads one VM by itself. What it does not show may have happened all the same; only the list shows for certain that
@@ -121,7 +106,6 @@ impl<'a> VmReader<'a> {
         }
     }
 
-    /// Finds one VM in the last list that was read, where that is recent.
     pub(super) async fn in_recent_list(&self, id: VmId) -> Option<Vm> {
         match &*self.listed.lock().await {
             Some((began, Ok(list))) if began.elapsed() < RECENT => find(list, id).ok(),
@@ -168,7 +152,6 @@ impl<'a> VmReader<'a> {
     }
 }
 
-/// Finds one VM in a list.
 fn find(listed: &Inventory, id: VmId) -> Result<Vm, ReadError> {
     if let Some(unreadable) = listed.unreadable.iter().find(|vm| vm.id == Some(id)) {
         return Err(ReadError::Unreadable(unreadable.clone()));

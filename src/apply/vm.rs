@@ -5,53 +5,43 @@
 //! action ended, and `write` has the rest of what belongs to a request.
 
 mod ending;
-mod known;
 mod reading;
 
-use super::context::Run;
-use super::event::EventKind;
-use super::executor::Approval;
+use super::event::{ActionReport, EventKind, VmReport};
+use super::executor::{Approval, Run};
 use super::outcome::{ActionKind, ActionOutcome, ActionRef, Ended, VmRef};
 use super::reader::{ReadError, VmReading};
-use super::report::{ActionReport, VmReport};
 use super::timing::CLOCK_SKEW_MAX;
 use super::upload::slots::Slot;
 use super::write::attempt::{Answer, Attempt, Confirmed};
 use super::write::gate::Permit;
 use crate::fifo::{DeletedForGood, FifoError, NewBackup, WriteAnswer};
-use crate::inventory::{BackupId, Inventory, VmId};
+use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, CascadeCosts, VmPlan};
-use chrono::{DateTime, Utc};
+use chrono::TimeDelta;
 use futures::FutureExt as _;
-use known::Known;
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// One VM in a run.
 pub(super) struct VmRun<'a> {
     pub(super) run: &'a Run<'a>,
     pub(super) at: VmRef,
-    /// What the plan lists for it.
     pub(super) planned: &'a VmPlan,
     /// What of that has not been reported yet.
     rest: Vec<&'a Action>,
     reports: Vec<ActionReport>,
 
-    /// What readings have shown.
     pub(super) known: Known,
-    /// What was done so far.
     done: Done,
-    /// The action under way.
     pub(super) attempt: Option<Attempt>,
     pub(super) permit: Option<Permit<'a>>,
     pub(super) slot: Option<Slot>,
-    /// The hypervisor that the slot is for.
     pub(super) hypervisor: String,
 }
 
-/// What was done to a VM in this run.
 #[derive(Default)]
 struct Done {
     /// The deletes from storage that its first decision in this run lists.
@@ -59,9 +49,7 @@ struct Done {
     tried: BTreeSet<Target>,
     /// The kinds of delete of which one was not done: the VM gets no more of them in this run.
     over: BTreeSet<ActionKind>,
-    /// How the last create ended.
     last_create: Option<ActionOutcome>,
-    /// Whether nothing more is done to it.
     has_ended: bool,
 }
 
@@ -73,33 +61,80 @@ fn target(action: &Action) -> Target {
     (kind, tier, backup)
 }
 
-/// Whether an action may start.
 pub(super) enum Start {
     Now,
     /// It was waited for something, so that what was read before is old.
     Waited,
 }
 
-/// Why a wait was cut short.
 pub(super) enum WaitError {
-    /// The run is ending.
     Stopped,
     /// What still waits is left to the next run.
     HandedOver,
-    /// FiFo refuses the user.
     Refused(ReadError),
+}
+
+/// What readings have shown, and what they must show by now: one that does not is old.
+#[derive(Default)]
+pub(super) struct Known {
+    ids: BTreeSet<BackupId>,
+    gone: BTreeSet<BackupId>,
+    /// Backups that this run has made, and those of them that were seen complete.
+    own: BTreeSet<BackupId>,
+    completed: BTreeSet<BackupId>,
+    /// The last reading that confirmed something: the next step needs no other one if it follows at once.
+    pub(super) fresh: Option<VmReading>,
+    /// Whether the VM was compared with what the plan was made from.
+    has_compared: bool,
+    /// Whether the list has shown the VM as its own reading does.
+    pub(super) is_listed: bool,
+    /// The uploads that count as stuck, as they were when they were read for the first time in this run.
+    pub(super) stuck_before: Vec<Backup>,
+    /// How far FiFo's clock was ahead of this machine's in the last answer with a date.
+    pub(super) server_ahead: Option<TimeDelta>,
+}
+
+impl Known {
+    pub(super) fn own(&mut self, backup: BackupId) {
+        self.ids.insert(backup);
+        self.own.insert(backup);
+    }
+
+    pub(super) fn complete(&mut self, backup: BackupId) {
+        self.completed.insert(backup);
+    }
+
+    pub(super) fn forget(&mut self, backup: BackupId) {
+        self.ids.remove(&backup);
+        self.gone.insert(backup);
+    }
+
+    fn fits(&self, vm: &Vm) -> bool {
+        let is_complete =
+            |id: BackupId| vm.backups.get(id).is_some_and(|it| it.state == RecordedState::Completed);
+        self.ids.iter().all(|&id| vm.backups.contains(id))
+            && !self.gone.iter().any(|&id| vm.backups.contains(id))
+            && self.completed.iter().all(|&id| is_complete(id))
+    }
+
+    /// Takes over what a list shows that is never old.
+    fn listed(&mut self, vm: &Vm) {
+        self.ids = vm.backups.keys().collect();
+        self.completed.retain(|id| vm.backups.contains(*id));
+    }
 }
 
 impl<'a> VmRun<'a> {
     pub(super) fn new(run: &'a Run<'a>, planned: &'a VmPlan, id: VmId, inventory: &Inventory) -> Self {
         let vm = inventory.vms.get(&id);
+        let ids = vm.map(|vm| vm.backups.keys().collect()).unwrap_or_default();
         Self {
             run,
             at: VmRef { vm: id, alias: planned.alias.clone() },
             planned,
             rest: planned.due_actions().iter().collect(),
             reports: Vec::new(),
-            known: Known::of(vm.map(|vm| vm.backups.keys().collect()).unwrap_or_default()),
+            known: Known { ids, ..Known::default() },
             done: Done::default(),
             attempt: None,
             permit: None,
@@ -108,31 +143,24 @@ impl<'a> VmRun<'a> {
         }
     }
 
-    /// Carries out what the VM needs and the approval allows.
     pub(super) async fn run(mut self) -> VmReport {
-        let why = self.steps().await;
+        let Err(why) = self.steps().await;
         let rest = self.end_attempt(why);
         self.run.gate.withdraw(self.at.vm);
         self.report_rest(&rest);
         VmReport { at: self.at, steps: self.reports }
     }
 
-    /// Takes step after step. Returns why there is no further one.
-    async fn steps(&mut self) -> Ended {
+    async fn steps(&mut self) -> Result<Infallible, Ended> {
         // VMs whose first action is a create arrive at the slots in the order in which they are to get them.
-        if let Some(Action::Create(create)) = self.planned.due_actions().first()
-            && let Err(ended) = self.take_slot(create).await
-        {
-            return ended;
+        if let Some(Action::Create(create)) = self.planned.due_actions().first() {
+            self.take_slot(create).await?;
         }
         loop {
-            if let Err(why) = self.step().await {
-                return why;
-            }
+            self.step().await?;
         }
     }
 
-    /// Reads and decides the VM, and does the next action, if it may start now.
     async fn step(&mut self) -> Result<(), Ended> {
         let seen = self.read().await?;
         if let Some((action, ended)) = self.late_effect(&seen).await {
@@ -140,16 +168,14 @@ impl<'a> VmRun<'a> {
             return Ok(());
         }
         let fresh = self.decide(&seen)?;
-        let Some(action) = self.next(&fresh, &seen) else { return Err(self.nothing_next(&fresh, &seen)) };
+        let Some(action) = self.next(&fresh, &seen) else { return Err(self.nothing_next(&fresh)) };
         self.turn_to(&action);
         let ended = match self.may_start(&action, fresh, &seen).await {
             Ok(Start::Waited) => None,
             Ok(Start::Now) => self.write(&action, seen).await,
             Err(ended) => Some(ended),
         };
-        if let Some(ended) = ended {
-            self.end(&action, ended);
-        }
+        ended.into_iter().for_each(|ended| self.end(&action, ended));
         Ok(())
     }
 
@@ -197,17 +223,14 @@ impl<'a> VmRun<'a> {
     fn may_go(&self, action: &Action) -> bool {
         let kind = ActionKind::from(action);
         let is_over = || self.done.over.contains(&kind) || self.run.gate.refusal(kind, self.at.vm).is_some();
+        let is_approved = |listed: &Action| {
+            let waits = listed.as_local_delete().is_some_and(|delete| delete.after_create);
+            self.is_same(listed, action) && (!waits || self.done.last_create == Some(ActionOutcome::Done))
+        };
         (kind == ActionKind::Create || !is_over())
             && !self.done.tried.contains(&target(action))
-            && self.is_approved(action)
-    }
-
-    fn is_approved(&self, action: &Action) -> bool {
-        self.run.approval == Approval::Everything
-            || self.planned.due_actions().iter().any(|listed| {
-                let waits = listed.as_local_delete().is_some_and(|delete| delete.after_create);
-                self.is_same(listed, action) && (!waits || self.done.last_create == Some(ActionOutcome::Done))
-            })
+            && (self.run.approval == Approval::Everything
+                || self.planned.due_actions().iter().any(is_approved))
     }
 
     /// Says whether an action is one that the plan lists; a local delete that names no backup is that of the new one.
@@ -233,27 +256,22 @@ impl<'a> VmRun<'a> {
         }
     }
 
-    /// Waits until an action may start.
     async fn may_start(&mut self, action: &Action, fresh: VmPlan, seen: &VmReading) -> Result<Start, Ended> {
         let ours = self.run.executor.clock.now();
         if let Some(server) = seen.server_date.filter(|server| (*server - ours).abs() > CLOCK_SKEW_MAX) {
-            let text = |instant: DateTime<Utc>| instant.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-            let message = format!(
-                "nothing was done: the clocks differ by more than an hour, {} here and {} on the server; correct the wrong one",
-                text(ours),
-                text(server)
+            let [ours, server] = [ours, server].map(|at| at.format("%Y-%m-%d %H:%M:%S UTC"));
+            let text = format!(
+                "nothing was done: the clocks differ by more than an hour, {ours} here and {server} on the server; correct \
+                 the wrong one"
             );
-            return Err(Ended::failed("clocks", message));
+            return Err(Ended::failed("clocks", text));
         }
         let start = match action {
-            Action::Create(create) => self.may_create(create, seen).await,
-            Action::DeleteLocal(_) => self.enter_gate(ActionKind::DeleteLocal).await,
-            Action::DeleteCloud(_) => self.may_prune(action, fresh, seen).await,
+            Action::Create(create) => self.may_create(create, seen).await?,
+            Action::DeleteLocal(_) => self.enter_gate(ActionKind::DeleteLocal).await?,
+            Action::DeleteCloud(_) => self.may_prune(action, fresh, seen).await?,
         };
-        match start {
-            Ok(Start::Now) if self.run.stop.is_cancelled() => Ok(Start::Waited),
-            start => start,
-        }
+        Ok(if self.run.stop.is_cancelled() { Start::Waited } else { start })
     }
 
     /// Sends one request, and looks for its effect. `None` where nothing was done and the VM is to be decided again.
@@ -304,7 +322,7 @@ impl<'a> VmRun<'a> {
             Action::DeleteLocal(delete) => match delete.backup {
                 Some(backup) => client.delete_local(self.at.vm, backup, etag).await,
                 // There is no such action once the backup exists.
-                None => Ok(WriteAnswer::Changed),
+                None => Ok(WriteAnswer::NotSent { message: "it names no backup".to_owned() }),
             },
             Action::DeleteCloud(delete) => {
                 client.delete_cloud(self.at.vm, DeletedForGood(delete.backup), etag).await
@@ -312,7 +330,6 @@ impl<'a> VmRun<'a> {
         }
     }
 
-    /// Pauses before the VM is decided again.
     pub(super) async fn pause(&self, pause: Duration) {
         tokio::select! {
             biased;
@@ -328,13 +345,10 @@ impl<'a> VmRun<'a> {
             return Err(self.cut_short(WaitError::HandedOver));
         }
         let mut awaited = pin!(awaited);
-        match (&mut awaited).now_or_never() {
-            Some(at_once) => Ok((at_once, false)),
-            None => match self.wait(awaited).await {
-                Ok(awaited) => Ok((awaited, true)),
-                Err(cut) => Err(self.cut_short(cut)),
-            },
+        if let Some(at_once) = (&mut awaited).now_or_never() {
+            return Ok((at_once, false));
         }
+        self.wait(awaited).await.map(|awaited| (awaited, true)).map_err(|cut| self.cut_short(cut))
     }
 
     /// Waits for something that the next run can wait for as well.

@@ -2,18 +2,18 @@
 
 use super::connect;
 use super::context::Context;
-use super::files;
+use super::files::{self, Put};
 use super::options::Format;
 use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
 use super::value::timeout;
-use crate::run::{Exit, Failure};
+use crate::apply::{ExecutorSettings, Timing};
+use crate::report::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
-use crate::runner::notify::{BadUrl, SecretUrl};
-use crate::runner::order::{Approval, Limits, Order};
+use crate::runner::notify::SecretUrl;
 use crate::runner::output::can_ask;
-use crate::runner::report::{Address, MetricsFile, Reporting};
-use crate::runner::run::run_once;
+use crate::runner::reporting::{Address, MetricsFile, Reporting};
+use crate::runner::run::{Approval, Order, run_once};
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::num::NonZeroUsize;
@@ -82,11 +82,6 @@ pub(super) struct ReportingArgs {
     ping_url: Option<SecretString>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// The question cannot be asked, or an address to report to is none. How the run fails is reported by itself.
 pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Failure> {
     context.format(&[Format::Text, Format::Json])?;
     let approval = match &args.plan {
@@ -103,11 +98,9 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Fai
         command: "apply",
         approval,
         selection: args.planning.selection(),
-        prune: args.execute.prune.switch(),
-        limits: args.execute.limits(),
+        settings: args.execute.settings(args.deadline),
         first_contact: FirstContact::FailFast,
         handed_over_after: None,
-        deadline: args.deadline,
         policies: &policies,
         fifo: &|| connect::target(context),
     };
@@ -116,21 +109,20 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Fai
 }
 
 impl ExecuteArgs {
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
+    pub(super) fn settings(&self, deadline: Option<Duration>) -> ExecutorSettings {
+        ExecutorSettings {
             max_uploads: self.max_uploads.get(),
             max_uploads_per_hypervisor: self.max_uploads_per_hypervisor.get(),
-            waits: !self.no_wait,
+            wait: !self.no_wait,
+            deadline,
+            timing: Timing::default(),
+            prune: self.prune.switch(),
         }
     }
 }
 
 impl ReportingArgs {
     /// Finds out where to report to; nothing is sent yet.
-    ///
-    /// # Errors
-    ///
-    /// An address on the command line is invalid. All other problems only cause a warning.
     pub(super) fn open<'a>(&'a self, context: &'a Context) -> Result<Reporting<'a>, Failure> {
         let notify = address("--notify-url", self.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL", context)?;
         let ping = address("--ping-url", self.ping_url.as_ref(), "FIFO_RETAIN_PING_URL", context)?;
@@ -150,22 +142,20 @@ fn address<'a>(
     context: &'a Context,
 ) -> Result<Address<'a>, Failure> {
     if let Some(text) = given {
-        let url: SecretUrl = text
-            .expose_secret()
-            .parse()
-            .map_err(|error: BadUrl| Failure::usage(format!("{option} cannot be used")).because(error))?;
+        let unusable = |error: String| Failure::usage(format!("{option} cannot be used")).because(error);
+        let url: SecretUrl = text.expose_secret().parse().map_err(unusable)?;
         return Ok(Box::new(move || Ok(Some(url.clone()))));
     }
     Ok(Box::new(move || {
         let text = connect::secret(&context.environment, variable)?;
-        let unusable = |error: BadUrl| Failure::new(format!("{variable} cannot be used")).because(error);
+        let unusable = |error: String| Failure::new(format!("{variable} cannot be used")).because(error);
         text.map(|text| text.parse()).transpose().map_err(unusable)
     }))
 }
 
 /// Writes a file with metrics that everybody may read, whole or not at all.
 pub(super) fn write_metrics(path: &Path, text: &str) -> Result<(), Failure> {
-    files::put_file(path, files::PUBLIC, |out| out.write_all(text.as_bytes())).map_err(|error| {
+    files::put(path, files::PUBLIC, Put::OverFile, |out| out.write_all(text.as_bytes())).map_err(|error| {
         Failure::new(format!("failed to write the metrics to {}", path.display())).because(error)
     })
 }

@@ -2,8 +2,8 @@
 
 use super::options::Global;
 use super::{
-    apply, check, completions, init, plan, reconcile, resume, sandbox, schema, show, simulate, status,
-    validate,
+    apply, check, completions, init, plan, reconcile, rehearse, resume, sandbox, schema, show, simulate,
+    status, validate, verify,
 };
 use crate::policy::Zone;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -52,6 +52,10 @@ pub enum Command {
     Show(show::ShowArgs),
     /// Run the policies forward: what there would be on each day, and what a restore would read
     Simulate(simulate::SimulateArgs),
+    /// Ask the backup storage itself: is every stored backup there, does its chain connect, is it whole?
+    Verify(verify::VerifyArgs),
+    /// Restore a VM's backup for real, into a dataset that is made for it, check it, and destroy it again
+    Rehearse(rehearse::RehearseArgs),
     /// Print the JSON Schema of a policy file, by which editors complete and check
     Schema(schema::SchemaArgs),
     /// Print a script by which a shell completes commands and options
@@ -60,24 +64,27 @@ pub enum Command {
     Sandbox(sandbox::SandboxArgs),
 }
 
-/// The options for the connection to FiFo.
-const CONNECTION: [&str; 7] =
+/// The options for the connection to FiFo. `--sandbox` takes the place of all but the last, which holds for both.
+pub(super) const CONNECTION: [&str; 7] =
     ["endpoint", "profile", "api_version", "ca_file", "pin_sha256", "insecure", "timeout"];
 
 /// Returns the options that mean nothing to a command; they are accepted all the same, and left out of its help.
 fn unused_options(command: &str) -> Vec<&'static str> {
-    let also: &[&str] = match command {
-        "validate" | "init" => &["sandbox", "state_dir"],
-        "schema" | "completions" | "sandbox" => &["sandbox", "state_dir", "policies"],
-        "resume" => return vec!["policies", "api_version", "ca_file", "pin_sha256", "insecure", "timeout"],
+    let (connection, also): (_, &[&str]) = match command {
+        "validate" | "init" => (&CONNECTION[..], &["sandbox", "state_dir"]),
+        "schema" | "completions" | "sandbox" => (&CONNECTION[..], &["sandbox", "state_dir", "policies"]),
+        "verify" | "rehearse" => (&[], &["policies"]),
+        // It asks FiFo nothing, and has to know which one is meant.
+        "resume" => (&CONNECTION[2..], &["policies"]),
         _ => return Vec::new(),
     };
-    CONNECTION.iter().chain(also).copied().collect()
+    connection.iter().chain(also).copied().collect()
 }
 
 /// Returns the command line, where each command's help leaves out the options that mean nothing to it.
 pub fn command() -> clap::Command {
-    let mut program = Arguments::command();
+    // The help is the same whatever the variables hold.
+    let mut program = Arguments::command().mut_args(|option| option.hide_env_values(true));
     let options: Vec<clap::Arg> = program.get_arguments().cloned().collect();
     for command in program.get_subcommands_mut() {
         let unused = unused_options(command.get_name());

@@ -1,32 +1,30 @@
 //! `check`: can this machine and this user do the work? Reads only; every finding is one line.
 
-mod local;
-mod report;
-
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::policies::plural;
-use crate::apply::CLOCK_SKEW_MAX;
+use super::policies::{self, count_text, counted, plural};
+use crate::apply::{CLOCK_SKEW_MAX, Lock, StopFile, open_state_file};
 use crate::fifo::{FifoError, Listing};
-use crate::render::text::span_text;
-use crate::run::{Exit, Failure};
+use crate::inventory::Inventory;
+use crate::policy::{Match, Policies, Severity};
+use crate::report::check::{Checks, Finding};
+use crate::report::stop::headline;
+use crate::report::{Exit, Failure, span_text};
 use crate::runner::fifo::{Fifo, FirstContact, Target};
 use crate::runner::output::print;
 use crate::runner::read::{SKEW_WARN, skew};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use clap::Args;
-use report::{Checks, Finding};
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
 
 #[derive(Debug, Args)]
 #[command(after_help = include_str!("help/check.txt"))]
 pub struct CheckArgs {}
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// The findings cannot be written, or the form of output is not for this command. A problem is no error but an [`Exit`].
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json])?;
     let mut checks = Checks::default();
@@ -41,16 +39,16 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
             (None, None)
         }
     };
-    let policies = local::policies(context, &mut checks);
+    let policies = available(context, &mut checks);
     if let (Some(policies), Some(listing)) = (&policies, &listing) {
-        local::selected(policies, &listing.inventory, &mut checks);
+        selected(policies, &listing.inventory, &mut checks);
     }
     if let Some(endpoint) = &endpoint {
-        local::state(context, endpoint, &mut checks);
+        state(context, endpoint, &mut checks);
     }
     print(|out| match format {
-        Format::Json => checks.write_json(endpoint.as_deref(), out),
-        _ => checks.write_text(context.text(), out),
+        Format::Json => checks.json(endpoint.as_deref(), out),
+        _ => context.write(&checks.document(), out),
     })?;
     Ok(if checks.count(Finding::Problem) == 0 { Exit::Done } else { Exit::Failed })
 }
@@ -91,7 +89,8 @@ async fn asked(fifo: &Fifo, context: &Context, checks: &mut Checks) -> Option<Li
     }
     let listed = fifo.read().list().await;
     // A given token is sent for the first time with the list.
-    if !listed.as_ref().is_err_and(FifoError::is_refusal) {
+    let is_refused = listed.as_ref().is_err_and(FifoError::is_refusal);
+    if !is_refused {
         checks.ok("sign-in", "FiFo accepts these credentials");
     }
     match listed {
@@ -100,7 +99,7 @@ async fn asked(fifo: &Fifo, context: &Context, checks: &mut Checks) -> Option<Li
             Some(listing)
         }
         Err(error) => {
-            let check = if error.is_refusal() { "sign-in" } else { "permissions" };
+            let check = if is_refused { "sign-in" } else { "permissions" };
             checks.fail(check, &fifo.failure(&error), None);
             None
         }
@@ -115,26 +114,21 @@ fn clock(server: Option<DateTime<Utc>>, before: DateTime<Utc>, after: DateTime<U
     let skew = skew(server, before, after);
     let apart = span_text(skew.num_seconds().abs());
     // A server's date is cut to the second, so that one second behind says nothing.
-    let message = if skew >= TimeDelta::seconds(1) {
-        format!("FiFo is {apart} ahead of this machine")
-    } else if skew <= TimeDelta::seconds(-1) {
-        format!("FiFo is {apart} behind this machine")
-    } else {
-        "FiFo and this machine agree".to_owned()
+    let message = match skew.num_seconds() {
+        1.. => format!("FiFo is {apart} ahead of this machine"),
+        ..=-1 => format!("FiFo is {apart} behind this machine"),
+        0 => "FiFo and this machine agree".to_owned(),
     };
-    match skew.abs() {
-        skew if skew > CLOCK_SKEW_MAX => {
-            let advice = "nothing is planned with more than an hour between the clocks: set the wrong one";
-            checks.add("clock", Finding::Problem, message, advice);
-        }
-        skew if skew > SKEW_WARN => {
-            checks.add("clock", Finding::Warning, message, "due times shift by as much: set the wrong one");
-        }
-        _ => checks.ok("clock", message),
+    if skew.abs() > CLOCK_SKEW_MAX {
+        let advice = "nothing is planned with more than an hour between the clocks: set the wrong one";
+        checks.add("clock", Finding::Problem, message, advice);
+    } else if skew.abs() > SKEW_WARN {
+        checks.add("clock", Finding::Warning, message, "due times shift by as much: set the wrong one");
+    } else {
+        checks.ok("clock", message);
     }
 }
 
-/// Says what the list shows of the user's permissions.
 fn readable(listing: &Listing, checks: &mut Checks) {
     let vms = plural(listing.visible, "VM");
     let message = format!("the user may list VMs (cloud→vms→list) and read {vms} (vms→<uuid>→get)");
@@ -159,29 +153,130 @@ fn readable(listing: &Listing, checks: &mut Checks) {
     );
 }
 
+/// Reads the policies; `None` where there are none to count VMs for, and why.
+fn available(context: &Context, checks: &mut Checks) -> Option<Policies> {
+    match policies::read(context) {
+        (Ok(loaded), is_built_in) => {
+            let examples = if is_built_in { "the built-in examples, " } else { "" };
+            let warnings = counted(&loaded.warnings, Severity::Warning);
+            let message = format!("{examples}{}, {warnings}", count_text(&loaded.policies));
+            if loaded.warnings.is_empty() {
+                checks.ok("policies", message);
+            } else {
+                checks.add("policies", Finding::Warning, message, "`fifo-retain validate` shows each");
+            }
+            Some(loaded.policies)
+        }
+        (Err(_), _) if context.has_no_policies() => {
+            let message = "there is no folder `policies` here, and none was given";
+            let advice = "write a first policy with `fifo-retain init`, or name a place with --policies";
+            checks.add("policies", Finding::Skipped, message, advice);
+            None
+        }
+        (Err(mistakes), _) => {
+            let message = format!("{} in the policies", counted(mistakes.diagnostics(), Severity::Error));
+            checks.add("policies", Finding::Problem, message, "`fifo-retain validate` shows each");
+            None
+        }
+    }
+}
+
+fn selected(policies: &Policies, inventory: &Inventory, checks: &mut Checks) {
+    let mut counts: BTreeMap<&str, usize> = policies.iter().map(|policy| (policy.name.as_str(), 0)).collect();
+    let (mut unprotected, mut in_conflict) = (0, 0);
+    for vm in inventory.vms.values() {
+        match policies.policy_for(vm) {
+            Match::One(policy) => *counts.entry(policy.name.as_str()).or_default() += 1,
+            Match::Unprotected => unprotected += 1,
+            Match::Conflict(_) => in_conflict += 1,
+        }
+    }
+    for (name, count) in counts {
+        let message = format!("`{name}` is the policy of {}", plural(count, "VM"));
+        if count == 0 {
+            let advice =
+                "compare its `select` with the VMs' metadata and aliases, and the `priority` of others";
+            checks.add("selected", Finding::Warning, message, advice);
+        } else {
+            checks.ok("selected", message);
+        }
+    }
+    if unprotected > 0 {
+        let message = format!("{} without a policy", plural(unprotected, "VM"));
+        let advice = "`fifo-retain plan` names them; their backups are left alone and none are made";
+        checks.add("selected", Finding::Warning, message, advice);
+    }
+    if in_conflict > 0 {
+        let message = format!("{} in conflict: two policies of one priority", plural(in_conflict, "VM"));
+        let advice = "`fifo-retain plan` names them; give one of the policies a higher `priority`";
+        checks.add("selected", Finding::Problem, message, advice);
+    }
+}
+
+fn state(context: &Context, endpoint: &str, checks: &mut Checks) {
+    let folder = match context.host.state_dir() {
+        Ok(folder) => folder,
+        Err(failure) => return checks.fail("state", &failure, None),
+    };
+    let stop_file = StopFile::new(folder, endpoint);
+    let files = [Lock::path(folder, endpoint), folder.join("journal.jsonl"), stop_file.path().to_owned()];
+    let written = files.iter().try_for_each(|file| can_write(file)).and_then(|()| can_make_files(folder));
+    let kept = format!("lock, journal and safety stop are kept in {}", folder.display());
+    match written {
+        Ok(()) => checks.ok("state", format!("{kept}, which can be written")),
+        Err((path, error)) => checks.add(
+            "state",
+            Finding::Problem,
+            format!("{kept}, and cannot be written: {path}: {error}"),
+            "run as the user who owns it, or name another folder with --state-dir or FIFO_RETAIN_STATE_DIR",
+        ),
+    }
+    if let Some(stop) = stop_file.read() {
+        let advice = "find the cause first (docs/safety.md), then run `fifo-retain resume`";
+        checks.add("safety-stop", Finding::Problem, headline(&stop), advice);
+    }
+}
+
+type Unwritable = (String, io::Error);
+
+/// Opens a file as a run would, and leaves it as it is. A file that does not exist yet is no problem.
+fn can_write(file: &Path) -> Result<(), Unwritable> {
+    match open_state_file(OpenOptions::new().read(true).append(true), file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err((file.display().to_string(), error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a file and removes it again: in the folder, or in the nearest one above it that exists.
+///
+/// The folder itself is not made. Made by a superuser who only checks, it would be closed to the service's own user.
+fn can_make_files(folder: &Path) -> Result<(), Unwritable> {
+    let mut above = folder.ancestors().map(|it| if it.as_os_str().is_empty() { Path::new(".") } else { it });
+    let existing = above.find(|it| it.exists()).unwrap_or(Path::new("."));
+    let made = tempfile::NamedTempFile::new_in(existing);
+    made.map(drop).map_err(|error| (existing.display().to_string(), error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn agreement(skew_secs: i64) -> String {
-        let now: DateTime<Utc> = "2026-11-22T20:00:00Z".parse().unwrap();
-        let mut out = Vec::new();
-        let mut checks = Checks::default();
-        clock(Some(now + TimeDelta::seconds(skew_secs)), now, now, &mut checks);
-        checks.write_json(None, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
+    use chrono::TimeDelta;
 
     #[test]
     fn clocks_are_compared_in_either_direction() {
-        assert!(
-            agreement(2).contains("FiFo is 2 s ahead of this machine") && agreement(2).contains("\"ok\"")
-        );
-        assert!(
-            agreement(-400).contains("FiFo is 6 min behind this machine")
-                && agreement(-400).contains("\"warning\"")
-        );
-        assert!(agreement(3_601).contains("\"problem\"") && agreement(-3_601).contains("\"problem\""));
-        assert!(agreement(0).contains("FiFo and this machine agree"));
+        let now: DateTime<Utc> = "2026-11-22T20:00:00Z".parse().unwrap();
+        for (skew_secs, finding, message) in [
+            (2, "\"ok\"", "FiFo is 2 s ahead of this machine"),
+            (0, "\"ok\"", "FiFo and this machine agree"),
+            (-400, "\"warning\"", "FiFo is 6 min behind this machine"),
+            (3_601, "\"problem\"", "FiFo is 1 h ahead"),
+            (-3_601, "\"problem\"", "FiFo is 1 h behind"),
+        ] {
+            let (mut checks, mut out) = (Checks::default(), Vec::new());
+            clock(Some(now + TimeDelta::seconds(skew_secs)), now, now, &mut checks);
+            checks.json(None, &mut out).unwrap();
+            let out = String::from_utf8(out).unwrap();
+            assert!(out.contains(finding) && out.contains(message), "{skew_secs}: {out}");
+        }
     }
 }

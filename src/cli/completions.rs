@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::options::Format;
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::output::print;
 use clap::Args;
 use clap_complete::Shell;

@@ -2,9 +2,9 @@
 //! files lie.
 
 use super::options::{Color, Format, Global, LogFormat};
-use crate::render::Styles;
-use crate::render::text::{Detail, TextOptions};
-use crate::run::Failure;
+use crate::report::Failure;
+use crate::report::text::{self, Detail, TextOptions};
+use crate::report::{Doc, Styles, markdown};
 use crate::runner::host::Host;
 use crate::runner::output::Output;
 use chrono::Utc;
@@ -13,7 +13,7 @@ use etcetera::BaseStrategy as _;
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -21,12 +21,10 @@ use std::path::{Path, PathBuf};
 const DEFAULT_POLICIES: &str = "policies";
 /// The file in which `--sandbox` keeps its world.
 const SANDBOX_FILE: &str = ".fifo-retain/sandbox.json";
-/// The columns of what goes to no terminal.
 const COLUMNS_ELSEWHERE: usize = 120;
 /// The columns that output is made for at least and at most, however wide the terminal.
 const COLUMNS_MIN: usize = 60;
 const COLUMNS_MAX: usize = 200;
-/// The columns that help is written for at most.
 const HELP_COLUMNS_MAX: usize = 100;
 
 /// The environment's variables as they were when the program started. An empty one counts as not there.
@@ -57,7 +55,6 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
 }
 
 pub(super) struct Context {
-    /// The options that hold for every command.
     pub(super) global: Global,
     pub(super) environment: Environment,
     pub(super) host: Host,
@@ -65,7 +62,7 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(global: Global) -> Self {
-        let environment: Environment = env::vars_os().collect();
+        let (global, environment) = (global.without_empty(), env::vars_os().collect::<Environment>());
         let choice = |is_wanted: bool| if is_wanted { Styles::colored() } else { Styles::plain() };
         let (on_out, on_err) = match global.color {
             Color::Always => (true, true),
@@ -93,20 +90,30 @@ impl Context {
         Self { global, environment, host }
     }
 
-    /// Returns how text on standard output looks.
     pub(super) fn text(&self) -> &TextOptions {
         &self.host.output.text
     }
 
-    /// Returns the files and folders with the policies.
+    /// Returns how much a document says. Markdown folds what fewer readers need, so it takes no notice of `-v` and `-q`.
+    pub(super) fn detail(&self) -> Detail {
+        if self.global.format == Format::Markdown { Detail::Usual } else { self.text().detail }
+    }
+
+    pub(super) fn write(&self, doc: &Doc, out: &mut dyn Write) -> io::Result<()> {
+        match self.global.format {
+            Format::Markdown => out.write_all(markdown::written(doc, None, None).as_bytes()),
+            _ => text::write(doc, self.text(), out),
+        }
+    }
+
     pub(super) fn policy_paths(&self) -> Vec<PathBuf> {
-        let paths: Vec<PathBuf> = self.global.policies.iter().flatten().cloned().collect();
-        if paths.is_empty() { vec![PathBuf::from(DEFAULT_POLICIES)] } else { paths }
+        let given = &self.global.policies;
+        if given.is_empty() { vec![PathBuf::from(DEFAULT_POLICIES)] } else { given.clone() }
     }
 
     /// Says whether no policies were given and the default folder does not exist.
     pub(super) fn has_no_policies(&self) -> bool {
-        self.global.policies.iter().all(Option::is_none) && !Path::new(DEFAULT_POLICIES).exists()
+        self.global.policies.is_empty() && !Path::new(DEFAULT_POLICIES).exists()
     }
 
     /// Returns the file with pyfi's profiles, whether or not it is there; `None` when the user has no home.
@@ -117,16 +124,11 @@ impl Context {
         }
     }
 
-    /// Returns the file in which `--sandbox` keeps its world.
     pub(super) fn sandbox_file(&self) -> &Path {
         Path::new(SANDBOX_FILE)
     }
 
     /// Returns the format of standard output.
-    ///
-    /// # Errors
-    ///
-    /// It is none of those that the command has.
     pub(super) fn format(&self, known: &[Format]) -> Result<Format, Failure> {
         let asked = self.global.format;
         if known.contains(&asked) {
@@ -138,7 +140,6 @@ impl Context {
     }
 }
 
-/// Returns a format as it is written on the command line.
 fn name_of(format: Format) -> String {
     format.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -7,12 +7,12 @@ use super::context::Context;
 use super::files;
 use super::options::Format;
 use super::policies;
-use crate::policy::{self, SourceFile, Zone, is_name};
-use crate::run::{Exit, Failure};
+use crate::policy::{self, PolicyErrors, SourceFile, Zone, is_name};
+use crate::report::{Exit, Failure};
 use crate::runner::output::{ask_line, can_ask, is_yes, print};
 use clap::Args;
 use crontab::Crontab;
-use draft::{Condition, Draft, Selection, yaml};
+use draft::{Condition, Draft, yaml};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,12 +66,6 @@ pub struct InitArgs {
     force: bool,
 }
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// There is no terminal to ask on and the options do not say enough; the crontab cannot be read, or has no line that is
-/// understood; the file exists already, or cannot be written.
 pub(super) fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
     context.format(&[Format::Text])?;
     let drafts = match &args.from_crontab {
@@ -92,16 +86,12 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Makes the usual three tiers, of options or answers.
 fn grandfather(args: &InitArgs, context: &Context) -> Result<Draft, Failure> {
     if args.all || !args.select.is_empty() {
-        return Ok(Draft::grandfather(
-            args.name.as_deref().unwrap_or(DEFAULT_NAME),
-            if args.all { Selection::All } else { Selection::Conditions(args.select.clone()) },
-            args.timezone.as_deref().unwrap_or(DEFAULT_ZONE),
-            args.hour.unwrap_or(DEFAULT_HOUR),
-            args.prune,
-        ));
+        let name = args.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let zone = args.timezone.as_deref().unwrap_or(DEFAULT_ZONE);
+        let hour = args.hour.unwrap_or(DEFAULT_HOUR);
+        return Ok(Draft::grandfather(name, args.select.clone(), zone, hour, args.prune));
     }
     if !can_ask() {
         return Err(Failure::usage(
@@ -182,29 +172,25 @@ fn ask<T>(
     }
 }
 
-fn selection(text: &str) -> Result<Selection, String> {
-    if text == "all" {
-        return Ok(Selection::All);
-    }
-    text.parse::<Condition>().map(|condition| Selection::Conditions(vec![condition]))
+fn selection(text: &str) -> Result<Vec<Condition>, String> {
+    if text == "all" { Ok(Vec::new()) } else { Ok(vec![text.parse()?]) }
 }
 
 fn hour(text: &str) -> Result<u8, String> {
     text.parse().ok().filter(|hour| *hour < 24).ok_or_else(|| "it must be a number from 0 to 23".to_owned())
 }
 
-/// Reads the name of a policy.
 fn policy_name(text: &str) -> Result<String, String> {
-    let is_name = is_name(text);
-    is_name.then(|| text.to_owned()).ok_or_else(|| "use a-z, 0-9 and -, such as web-servers".to_owned())
+    if is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("use a-z, 0-9 and -, such as web-servers".to_owned())
+    }
 }
 
-/// Reads the name of a time zone.
 fn zone(text: &str) -> Result<String, String> {
-    match Zone::find(text) {
-        Some(_) => Ok(text.to_owned()),
-        None => Err("not an IANA time zone; write it like Europe/Berlin".to_owned()),
-    }
+    let found = Zone::find(text).map(|_| text.to_owned());
+    found.ok_or_else(|| "not an IANA time zone; write it like Europe/Berlin".to_owned())
 }
 
 fn default_path(context: &Context, name: &str) -> PathBuf {
@@ -212,53 +198,38 @@ fn default_path(context: &Context, name: &str) -> PathBuf {
     folder.unwrap_or_default().join(format!("{name}.yaml"))
 }
 
-/// Checks what is to be written, and reports what is doubtful in it.
 fn validate(text: &str, path: &Path, context: &Context) -> Result<(), Failure> {
     let file = SourceFile { name: path.display().to_string(), bytes: text.into() };
-    match policy::parse(&[file]) {
-        Ok(loaded) => {
-            policies::print_diagnostics(context, &loaded.warnings);
-            Ok(())
-        }
-        Err(mistakes) => {
-            policies::print_diagnostics(context, mistakes.diagnostics());
-            Err(Failure::new("these options do not make a valid policy: nothing is written"))
-        }
-    }
+    let checked = policy::parse(&[file]);
+    let findings = checked.as_ref().map_or_else(PolicyErrors::diagnostics, |loaded| &loaded.warnings[..]);
+    policies::print_diagnostics(context, findings);
+    let invalid = |_| Failure::new("these options do not make a valid policy: nothing is written");
+    checked.map(drop).map_err(invalid)
 }
 
 fn write(path: &Path, text: &str, may_replace: bool) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         let exists = error.kind() == io::ErrorKind::AlreadyExists;
         let failure = Failure::new(format!("failed to write {}", path.display())).because(error);
-        if exists {
-            failure.hint("choose another --name or --out, or replace it with --force")
-        } else {
-            failure
+        match exists {
+            true => failure.hint("choose another --name or --out, or replace it with --force"),
+            false => failure,
         }
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let write = |out: &mut dyn io::Write| out.write_all(text.as_bytes());
-    let written = if may_replace {
-        files::put(path, files::PUBLIC, write)
-    } else {
-        files::put_new(path, files::PUBLIC, write)
-    };
-    written.map_err(failed)
+    let put = if may_replace { files::Put::Over } else { files::Put::New };
+    files::put(path, files::PUBLIC, put, |out| out.write_all(text.as_bytes())).map_err(failed)
 }
 
 fn next_steps(path: &Path, args: &InitArgs, context: &Context) -> String {
     let path = path.display();
-    let mut plan = "fifo-retain".to_owned();
-    if context.global.sandbox {
-        plan.push_str(" --sandbox");
-    }
-    if args.out.is_some() {
-        plan.push_str(&format!(" --policies {path}"));
-    }
-    format!("Wrote {path}.\n\nNext:\n  fifo-retain validate --strict {path}\n  {plan} plan\n")
+    let sandbox = if context.global.sandbox { " --sandbox" } else { "" };
+    let policies = if args.out.is_some() { format!(" --policies {path}") } else { String::new() };
+    format!(
+        "Wrote {path}.\n\nNext:\n  fifo-retain validate --strict {path}\n  fifo-retain{sandbox}{policies} plan\n"
+    )
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! traces are requests with all their headers, and the token is in one of them.
 
 use super::options::{Global, LogFormat};
-use crate::render::{Styles, visible, wrapped};
+use crate::report::json::Harmless;
+use crate::report::{Styles, visible, wrapped};
 use crate::runner::output;
 use anstyle::Style;
 use std::fmt;
@@ -30,7 +31,9 @@ pub(super) fn set_up(global: &Global, styles: Styles, columns: Option<usize>) {
     };
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     // Colours are put in below, by `styles`: left to itself, the layer puts its own into pipes and files as well.
-    let layer = tracing_subscriber::fmt::layer().with_writer(|| Line(Vec::new())).with_ansi(false);
+    let is_json = global.log_format == LogFormat::Json;
+    let line = move || Line { text: Vec::new(), is_json };
+    let layer = tracing_subscriber::fmt::layer().with_writer(line).with_ansi(false);
     let layer = match global.log_format {
         LogFormat::Json => layer.json().boxed(),
         LogFormat::Text => layer.event_format(Sentence { styles, columns }).boxed(),
@@ -40,11 +43,14 @@ pub(super) fn set_up(global: &Global, styles: Styles, columns: Option<usize>) {
 }
 
 /// A line of the log, written when it is whole, above the bars of running uploads.
-struct Line(Vec<u8>);
+struct Line {
+    text: Vec<u8>,
+    is_json: bool,
+}
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.text.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -54,7 +60,14 @@ impl Write for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        output::say(std::mem::take(&mut self.0));
+        let mut text = std::mem::take(&mut self.text);
+        if self.is_json {
+            // What is logged may contain an answer of a server. A vector takes everything that is written to it.
+            let mut harmless = Vec::with_capacity(text.len());
+            drop(Harmless::new(&mut harmless).write_all(&text));
+            text = harmless;
+        }
+        output::say(text);
     }
 }
 

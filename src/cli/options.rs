@@ -1,6 +1,6 @@
 //! The options of every command.
 
-use super::value::{Given, given, given_path, timeout};
+use super::value::{path, timeout};
 use crate::fifo::{ApiVersion, CertificatePin};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -16,26 +16,15 @@ pub struct Global {
         global = true,
         value_name = "PATH",
         env = "FIFO_RETAIN_POLICIES",
-        hide_env_values = true,
         value_delimiter = ':',
-        value_parser = given_path(),
+        value_parser = path(),
         help_heading = "Policies"
     )]
-    pub policies: Vec<Given<PathBuf>>,
+    pub policies: Vec<PathBuf>,
 
     /// Where FiFo is, such as `https://fifo.example.com`
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "FIFO_ENDPOINT",
-        hide_env_values = true,
-        default_value = "",
-        hide_default_value = true,
-        value_parser = given(),
-        help_heading = "Connection"
-    )]
-    pub endpoint: Given<String>,
+    #[arg(long, global = true, value_name = "URL", env = "FIFO_ENDPOINT", help_heading = "Connection")]
+    pub endpoint: Option<String>,
 
     /// Use the built-in simulated FiFo; its world is kept in .fifo-retain/sandbox.json
     #[arg(long, global = true, help_heading = "Connection")]
@@ -48,13 +37,9 @@ pub struct Global {
         global = true,
         value_name = "NAME",
         env = "FIFO_PROFILE",
-        hide_env_values = true,
-        default_value = "",
-        hide_default_value = true,
-        value_parser = given(),
         help_heading = "Connection"
     )]
-    pub profile: Given<String>,
+    pub profile: Option<String>,
 
     /// The version of FiFo's API: 3, 2 or 0.2.0 [default: the profile's, else 3]
     #[arg(long, global = true, value_name = "VERSION", help_heading = "Connection")]
@@ -89,15 +74,12 @@ pub struct Global {
         global = true,
         value_name = "FOLDER",
         env = "FIFO_RETAIN_STATE_DIR",
-        hide_env_values = true,
-        default_value = "",
-        hide_default_value = true,
-        value_parser = given_path(),
+        value_parser = path(),
         help_heading = "State"
     )]
-    pub state_dir: Given<PathBuf>,
+    pub state_dir: Option<PathBuf>,
 
-    /// The form of what goes to standard output; github is for `validate`, markdown for `plan`, `status` and `show`
+    /// The form of what goes to standard output; github is for `validate`, markdown for `plan`, `status`, `show` and `simulate`, html for the last three
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Output")]
     pub format: Format,
 
@@ -139,6 +121,17 @@ pub struct Global {
     pub log_format: LogFormat,
 }
 
+impl Global {
+    /// Takes what is empty for what is not given, as an empty variable is meant.
+    pub(super) fn without_empty(mut self) -> Self {
+        self.policies.retain(|path| !path.as_os_str().is_empty());
+        self.endpoint = self.endpoint.filter(|text| !text.is_empty());
+        self.profile = self.profile.filter(|text| !text.is_empty());
+        self.state_dir = self.state_dir.filter(|path| !path.as_os_str().is_empty());
+        self
+    }
+}
+
 /// The forms of output. A command refuses those that it does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -150,6 +143,8 @@ pub enum Format {
     Github,
     /// For comments and issues.
     Markdown,
+    /// A page for a browser.
+    Html,
 }
 
 /// When to use colour.
@@ -171,8 +166,3 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
-
-/// The options that `--sandbox` takes the place of. Their variables may be set all the same, which clap's own conflicts do not
-/// allow.
-pub(super) const NOT_WITH_SANDBOX: [&str; 6] =
-    ["endpoint", "profile", "api_version", "ca_file", "pin_sha256", "insecure"];

@@ -2,26 +2,23 @@
 
 use super::connect;
 use super::context::Context;
-use super::files;
+use super::files::{self, Put};
 use super::options::Format;
 use super::policies;
 use super::value::{instant, max_bytes};
-use crate::apply::SafetyStop;
 use crate::plan::{Plan, Prune};
 use crate::policy::Pattern;
-use crate::render::markdown::{MAX_BYTES_DEFAULT, PlanPageParts};
-use crate::render::text::PlanExtras;
-use crate::render::{self, Styles};
-use crate::run::{Exit, Failure};
+use crate::report::markdown::{self, MARKER, MAX_BYTES_DEFAULT};
+use crate::report::plan::{PlanParts, document};
+use crate::report::{Exit, Failure};
+use crate::report::{change, diff, json};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query, Selection, compare_with};
 use chrono::{DateTime, Utc};
 use clap::Args;
-use std::io;
 use std::path::{Path, PathBuf};
 
-/// The arguments of every command that makes a plan.
 #[derive(Debug, Args)]
 pub(super) struct PlanningArgs {
     /// Only this VM, by UUID, or those with such an alias; can be given several times
@@ -39,7 +36,6 @@ impl PlanningArgs {
     }
 }
 
-/// The arguments about deletes from storage.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(super) struct PruneArgs {
     /// Delete expired backups from storage too, for good, where the policy says `prune: true`
@@ -52,7 +48,6 @@ pub(super) struct PruneArgs {
 }
 
 impl PruneArgs {
-    /// Returns what they say to the planner.
     pub(super) fn switch(self) -> Prune {
         Prune { is_requested: self.prune, mass_allowed: self.allow_mass_prune.unwrap_or(0) }
     }
@@ -95,10 +90,7 @@ pub struct PlanArgs {
 pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
     refuse_what_does_not_go_together(args, format)?;
-    let before = match args.against.as_slice() {
-        [] => None,
-        paths => Some(policies::load_against(context, paths)?),
-    };
+    let before = policies::load_against(context, &args.against)?;
     let policies = policies::load_for(context, args.prune.prune)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
@@ -122,38 +114,27 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
     if let Some(path) = &args.out {
         save(&plan, path)?;
     }
-    let show = |out: &mut dyn io::Write| match (format, &compared) {
-        (Format::Json, None) => render::json::plan(&plan, stop.as_ref(), out),
-        (Format::Json, Some(compared)) => render::json::comparison(&plan, compared, stop.as_ref(), out),
-        (Format::Markdown, compared) => {
-            let mut diff = Vec::new();
-            if args.diff {
-                render::diff::plan(&plan, &policies, &inventory, &Styles::plain(), &mut diff)?;
-            }
-            let diff = String::from_utf8_lossy(&diff);
-            let parts = PlanPageParts {
-                comparison: compared.as_ref(),
-                stop: stop.as_ref(),
-                identity: Some(&identity),
-                diff: &diff,
-            };
-            render::markdown::plan(&plan, &parts, args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT), out)
-        }
-        (_, compared) => {
-            write_stop(stop.as_ref(), format, context, out)?;
-            if args.diff && !plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
-                render::diff::plan(&plan, &policies, &inventory, &context.text().styles, out)?;
-                writeln!(out)?;
-            }
-            let extras = PlanExtras { identity: Some(&identity), estimate: Some(&estimate) };
-            match compared {
-                Some(compared) => render::text::changed_plan(&plan, compared, extras, context.text(), out),
-                None => render::text::plan(&plan, extras, context.text(), out),
-            }
-        }
+    let parts = PlanParts {
+        stop: stop.as_ref(),
+        identity: Some(&identity),
+        estimate: Some(&estimate),
+        has_details: format == Format::Markdown,
+        diff: if args.diff { diff::lines(&plan, &policies, &inventory) } else { Vec::new() },
+    };
+    let doc = || match &compared {
+        Some(compared) => change::document(&plan, compared, parts, context.detail()),
+        None => document(&plan, parts, context.detail()),
     };
     if args.out.as_deref() != Some(Path::new("-")) {
-        print(show)?;
+        print(|out| match (format, &compared) {
+            (Format::Json, None) => json::plan(&plan, stop.as_ref(), out),
+            (Format::Json, Some(compared)) => json::comparison(&plan, compared, stop.as_ref(), out),
+            (Format::Markdown, _) => {
+                let max_bytes = args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT);
+                out.write_all(markdown::written(&doc(), Some(MARKER), Some(max_bytes)).as_bytes())
+            }
+            _ => context.write(&doc(), out),
+        })?;
     }
     // A fault of this program shows in the exit code, with or without --detailed-exitcode.
     if plan.summary.fault > 0 {
@@ -163,7 +144,6 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
     Ok(if args.detailed_exitcode && has_changes { Exit::Changes } else { Exit::Done })
 }
 
-/// Returns which VMs are needed besides their plans.
 fn kept(args: &PlanArgs) -> KeptVms {
     if !args.against.is_empty() {
         KeptVms::All
@@ -188,28 +168,12 @@ fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format) -> Result<(
     }
 }
 
-/// Writes a safety stop that is set above everything else.
-pub(super) fn write_stop(
-    stop: Option<&SafetyStop>,
-    format: Format,
-    context: &Context,
-    out: &mut dyn io::Write,
-) -> io::Result<()> {
-    match stop {
-        Some(stop) if format == Format::Markdown => {
-            out.write_all(render::safety_stop::markdown(stop).as_bytes())
-        }
-        Some(stop) => render::safety_stop::text(stop, &context.text().styles, out),
-        None => Ok(()),
-    }
-}
-
 /// Writes a plan to a file that only its owner may read, whole or not at all; or to standard output.
 fn save(plan: &Plan, path: &Path) -> Result<(), Failure> {
     if path == Path::new("-") {
-        return print(|out| render::json::plan(plan, None, out));
+        return print(|out| json::plan(plan, None, out));
     }
-    let saved = files::put(path, files::PRIVATE, |out| render::json::plan(plan, None, out));
+    let saved = files::put(path, files::PRIVATE, Put::Over, |out| json::plan(plan, None, out));
     saved.map_err(|error| {
         Failure::new(format!("failed to save the plan to {}", path.display())).because(error)
     })?;

@@ -3,8 +3,7 @@
 use super::context::Context;
 use super::options::LogFormat;
 use crate::policy::{self, Diagnostic, Loaded, Policies, PolicyErrors, Severity, SourceFile, render_text};
-use crate::render::Styles;
-use crate::run::Failure;
+use crate::report::{Failure, Styles};
 use crate::runner::output;
 use std::path::PathBuf;
 
@@ -16,56 +15,45 @@ const EXAMPLES: [(&str, &str); 4] = [
     ("built-in/grandfather.yaml", include_str!("../../policies/grandfather.yaml")),
 ];
 
-/// The policies that a run would take.
-pub(super) enum Available {
-    /// No path was given, and the default folder does not exist.
-    None,
-    Invalid(PolicyErrors),
-    Loaded {
-        loaded: Loaded,
-        /// Whether they are the built-in examples.
-        is_built_in: bool,
-    },
-}
-
-/// Finds out which policies a run would take, without any output.
-pub(super) fn available(context: &Context) -> Available {
-    match read(context) {
-        (Ok(loaded), is_built_in) => Available::Loaded { loaded, is_built_in },
-        (Err(_), _) if context.has_no_policies() => Available::None,
-        (Err(mistakes), _) => Available::Invalid(mistakes),
-    }
-}
-
-/// Reads the policies of a run, and says whether they are the built-in ones.
-fn read(context: &Context) -> (Result<Loaded, PolicyErrors>, bool) {
+/// Reads the policies that a run would take, without any output, and says whether they are the built-in ones.
+pub(super) fn read(context: &Context) -> (Result<Loaded, PolicyErrors>, bool) {
     if !context.global.sandbox || !context.has_no_policies() {
         return (policy::load(&context.policy_paths()), false);
     }
-    let file = |(name, text): (&str, &str)| SourceFile { name: name.to_owned(), bytes: text.into() };
-    (policy::parse(&EXAMPLES.map(file)), true)
+    (policy::parse(&examples()), true)
+}
+
+fn examples() -> [SourceFile; 4] {
+    EXAMPLES.map(|(name, text)| SourceFile { name: name.to_owned(), bytes: text.into() })
+}
+
+/// Reads the files of a run's policies, whatever is in them.
+///
+/// # Errors
+///
+/// There are none, or one cannot be read.
+pub(super) fn files(context: &Context) -> Result<Vec<SourceFile>, Failure> {
+    if context.global.sandbox && context.has_no_policies() {
+        return Ok(examples().into());
+    }
+    policy::read_files(&context.policy_paths()).map_err(|mistakes| {
+        print_diagnostics(context, mistakes.diagnostics());
+        Failure::new("the policies cannot be read")
+    })
 }
 
 /// Reads the policies of a run. Warnings and mistakes go to standard error.
 pub(super) fn load(context: &Context) -> Result<Policies, Failure> {
     let (read, is_built_in) = read(context);
-    match read {
-        Ok(loaded) => {
-            if is_built_in {
-                tracing::info!(
-                    "there is no folder `policies` here: using the built-in example policies; `fifo-retain init` \
-                     writes one of your own"
-                );
-            }
-            print_diagnostics(context, &loaded.warnings);
-            Ok(loaded.policies)
-        }
-        Err(mistakes) => {
-            print_diagnostics(context, mistakes.diagnostics());
-            let message = format!("{} in the policies", counted(mistakes.diagnostics(), Severity::Error));
-            Err(Failure::new(message).hint("FiFo was not contacted"))
-        }
+    let loaded = read.map_err(|mistakes| refused(context, &mistakes, "in the policies", ""))?;
+    if is_built_in {
+        tracing::info!(
+            "there is no folder `policies` here: using the built-in example policies; `fifo-retain init` writes one of \
+             your own"
+        );
     }
+    print_diagnostics(context, &loaded.warnings);
+    Ok(loaded.policies)
 }
 
 /// Reads the policies of a run, and warns where its `--prune` has no effect.
@@ -77,37 +65,35 @@ pub(super) fn load_for(context: &Context, prunes: bool) -> Result<Policies, Fail
     Ok(policies)
 }
 
-/// Reads the policies to compare with. Mistakes go to standard error; their warnings no longer matter.
+/// Reads the policies to compare with, if there are any paths. Mistakes go to standard error; their warnings no longer matter.
 ///
 /// # Errors
 ///
 /// There are mistakes, or a path that is not there.
-pub(super) fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, Failure> {
-    match policy::load_if_any(paths) {
-        Ok(loaded) => {
-            if loaded.policies.is_empty() {
-                let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-                tracing::warn!(
-                    "there is no policy in {}: every VM counts as unprotected before this change",
-                    paths.join(" and ")
-                );
-            }
-            Ok(loaded.policies)
-        }
-        Err(mistakes) => {
-            print_diagnostics(context, mistakes.diagnostics());
-            let message = format!(
-                "{} in the policies to compare with",
-                counted(mistakes.diagnostics(), Severity::Error)
-            );
-            Err(Failure::new(message).hint(
-                "FiFo was not contacted; to compare with no policies at all, give --against an empty folder",
-            ))
-        }
+pub(super) fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Option<Policies>, Failure> {
+    if paths.is_empty() {
+        return Ok(None);
     }
+    let loaded = policy::load_if_any(paths).map_err(|mistakes| {
+        let hint = "; to compare with no policies at all, give --against an empty folder";
+        refused(context, &mistakes, "in the policies to compare with", hint)
+    })?;
+    if loaded.policies.is_empty() {
+        let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        tracing::warn!(
+            "there is no policy in {}: every VM counts as unprotected before this change",
+            paths.join(" and ")
+        );
+    }
+    Ok(Some(loaded.policies))
 }
 
-/// Writes findings to standard error.
+fn refused(context: &Context, mistakes: &PolicyErrors, place: &str, hint: &str) -> Failure {
+    print_diagnostics(context, mistakes.diagnostics());
+    Failure::new(format!("{} {place}", counted(mistakes.diagnostics(), Severity::Error)))
+        .hint(format!("FiFo was not contacted{hint}"))
+}
+
 pub(super) fn print_diagnostics(context: &Context, diagnostics: &[Diagnostic]) {
     match context.global.log_format {
         LogFormat::Text => {
@@ -134,6 +120,13 @@ pub(super) fn counted(diagnostics: &[Diagnostic], severity: Severity) -> String 
         Severity::Warning => "warning",
     };
     plural(diagnostics.iter().filter(|it| it.severity == severity).count(), noun)
+}
+
+pub(super) fn count_text(policies: &Policies) -> String {
+    match policies.iter().count() {
+        1 => "1 policy".to_owned(),
+        count => format!("{count} policies"),
+    }
 }
 
 /// Puts a number before a noun.

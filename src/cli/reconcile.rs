@@ -7,11 +7,10 @@ use super::options::Format;
 use super::plan::PlanningArgs;
 use super::policies;
 use super::value::{address, interval, timeout};
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::every::run_every;
 use crate::runner::fifo::FirstContact;
-use crate::runner::order::{Approval, Order};
-use crate::runner::run::run_once;
+use crate::runner::run::{Approval, Order, run_once};
 use clap::Args;
 use std::time::Duration;
 
@@ -63,11 +62,9 @@ pub(super) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Exit,
         command: "reconcile",
         approval: Approval::Everything,
         selection: args.planning.selection(),
-        prune: args.execute.prune.switch(),
-        limits: args.execute.limits(),
+        settings: args.execute.settings(Some(args.deadline)),
         first_contact: FirstContact::KeepTrying,
         handed_over_after: args.every.map(|every| every.max(HAND_OVER_LEAST)),
-        deadline: Some(args.deadline),
         policies: &policies,
         fifo: &|| connect::target(context),
     };

@@ -3,14 +3,15 @@
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use crate::apply::{Event, EventKind, InFlight, Journal, Observer as _};
-use crate::render::safety_stop::{details, headline, text};
-use crate::run::{Exit, Failure};
+use crate::apply::{Event, EventKind, InFlight, Observer as _};
+use crate::report::stop::{details, document, headline};
+use crate::report::text::{self, TextOptions};
+use crate::report::{Exit, Failure};
+use crate::runner::journal::Journal;
 use crate::runner::output::{ask, can_ask, print};
 use clap::Args;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
-use uuid::Uuid;
 
 #[derive(Debug, Args)]
 #[command(after_help = include_str!("help/resume.txt"))]
@@ -21,11 +22,6 @@ pub struct ResumeArgs {
 }
 
 /// Runs the command. FiFo is not asked anything.
-///
-/// # Errors
-///
-/// No FiFo is configured; there is no terminal to ask on; the question was answered with no; a run is under way; or the
-/// safety stop cannot be removed.
 pub(super) fn run(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure> {
     context.format(&[Format::Text])?;
     let endpoint = connect::endpoint(context)?;
@@ -45,10 +41,15 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure>
         return Err(Failure::usage(message)
             .hint("give --auto-approve to lift it without asking, once the cause is found"));
     }
+    let shown = document(&stop);
     if args.auto_approve {
-        print(|out| text(&stop, &context.text().styles, out))?;
+        print(|out| context.write(&shown, out).and_then(|()| writeln!(out)))?;
     } else {
-        text(&stop, &context.host.output.error_styles, &mut io::stderr().lock()).map_err(|error| {
+        let (options, mut err) = (
+            TextOptions { styles: context.host.output.error_styles, ..*context.text() },
+            io::stderr().lock(),
+        );
+        text::write(&shown, &options, &mut err).and_then(|()| writeln!(err)).map_err(|error| {
             Failure::new("failed to show the safety stop on standard error").because(error)
         })?;
         if !ask("Has the cause been found and removed, and may runs begin again?")? {
@@ -76,8 +77,7 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure>
 fn note(context: &Context, folder: &Path) {
     let what =
         EventKind::Warning { at: None, message: "the safety stop was lifted with `resume`".to_owned() };
-    match Journal::open(&folder.join("journal.jsonl"), Uuid::new_v4()) {
-        Ok(journal) => journal.observe(&Event { time: context.host.now(), what }),
-        Err(error) => tracing::warn!("the journal cannot be opened: {error}"),
+    if let Some(journal) = Journal::of_run(folder) {
+        journal.observe(&Event { time: context.host.now(), what });
     }
 }

@@ -3,11 +3,11 @@
 use super::context::Context;
 use super::options::Format;
 use super::value::timeout;
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::fifo::SANDBOX_USER;
 use crate::runner::output::print;
 use crate::sandbox::{ApiStyle, Options, RunningSandbox, Sandbox, Seed, Shape};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 use std::io;
 use std::net::SocketAddr;
@@ -31,8 +31,8 @@ pub struct SandboxArgs {
     seed: u64,
 
     /// The generation of FiFo: v2 is 2015, v3 is 2016 and later
-    #[arg(long, value_enum, value_name = "STYLE", default_value_t = Style::V3)]
-    api_style: Style,
+    #[arg(long, value_name = "STYLE", value_parser = ["v2", "v3"], default_value = "v3")]
+    api_style: String,
 
     /// How long an upload takes
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
@@ -51,20 +51,6 @@ pub struct SandboxArgs {
     fresh: bool,
 }
 
-/// The generations of FiFo that the sandbox knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Style {
-    /// 2015.
-    V2,
-    /// 2016 and later.
-    V3,
-}
-
-/// Runs the command until a signal ends it.
-///
-/// # Errors
-///
-/// It cannot listen there, or its world cannot be read or written.
 pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json])?;
     let failed = |error: io::Error| {
@@ -84,9 +70,9 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Exit, F
             state_file.display()
         );
     }
-    let style = match args.api_style {
-        Style::V2 => ApiStyle::V2,
-        Style::V3 => ApiStyle::V3,
+    let (style, version, years) = match args.api_style.as_str() {
+        "v2" => (ApiStyle::V2, "2", "2015"),
+        _ => (ApiStyle::V3, "3", "2016 and later"),
     };
     let options = Options {
         listen: args.listen,
@@ -103,8 +89,13 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Exit, F
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     let running = Sandbox::start(options).await.map_err(failed)?;
     let greeting = match format {
-        Format::Json => greeting_json(&running, style),
-        _ => greeting(&running, style),
+        Format::Json => {
+            let (endpoint, user) = (running.url(), SANDBOX_USER);
+            let greeting =
+                json!({"endpoint": endpoint, "api_version": version, "user": user, "password": user});
+            format!("{greeting}\n")
+        }
+        _ => greeting(&running, version, years),
     };
     print(|out| out.write_all(greeting.as_bytes()))?;
     tokio::select! {
@@ -115,30 +106,9 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-fn api_version(style: ApiStyle) -> &'static str {
-    match style {
-        ApiStyle::V2 => "2",
-        ApiStyle::V3 => "3",
-    }
-}
-
-fn greeting_json(running: &RunningSandbox, style: ApiStyle) -> String {
-    let greeting = json!({
-        "endpoint": running.url(),
-        "api_version": api_version(style),
-        "user": SANDBOX_USER,
-        "password": SANDBOX_USER,
-    });
-    format!("{greeting}\n")
-}
-
-fn greeting(running: &RunningSandbox, style: ApiStyle) -> String {
-    let (url, user, version) = (running.url(), SANDBOX_USER, api_version(style));
+fn greeting(running: &RunningSandbox, version: &str, years: &str) -> String {
+    let (url, user) = (running.url(), SANDBOX_USER);
     let vms = running.with(|state| state.world.vms.len());
-    let years = match style {
-        ApiStyle::V2 => "2015",
-        ApiStyle::V3 => "2016 and later",
-    };
     format!(
         "\
 A simulated FiFo of {years} with {vms} VMs, at {url}

@@ -5,8 +5,8 @@ use super::options::Format;
 use crate::apply;
 use crate::plan;
 use crate::policy;
-use crate::render;
-use crate::run::{Exit, Failure};
+use crate::report::json;
+use crate::report::{Exit, Failure};
 use crate::runner::output::print;
 use clap::{Args, ValueEnum};
 
@@ -33,8 +33,8 @@ pub(super) fn run(args: &SchemaArgs, context: &Context) -> Result<Exit, Failure>
     context.format(&[Format::Text, Format::Json])?;
     print(|out| match args.of {
         SchemaOf::Policy => out.write_all(policy::SCHEMA.as_bytes()),
-        SchemaOf::Plan => render::json::schema(plan::schema(), out),
-        SchemaOf::Event => render::json::schema(apply::schema(), out),
+        SchemaOf::Plan => json::schema(plan::schema(), out),
+        SchemaOf::Event => json::schema(apply::schema(), out),
     })?;
     Ok(Exit::Done)
 }

@@ -3,14 +3,15 @@
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::plan::write_stop;
 use super::policies;
 use super::value::instant;
 use crate::insight::show::{enter_expiry_dates, explain};
 use crate::plan::Prune;
 use crate::policy::Pattern;
-use crate::render;
-use crate::run::{Exit, Failure};
+use crate::report::html::vm;
+use crate::report::text::Detail;
+use crate::report::{Exit, Failure};
+use crate::report::{json, show, stop as safety_stop, verify as proofs};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query, Selection};
@@ -33,7 +34,7 @@ pub struct ShowArgs {
 }
 
 pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
@@ -49,15 +50,21 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     if explained.vms.len() <= DATED_MAX {
         enter_expiry_dates(&mut explained, &policies, &inventory);
     }
+    let mut known = context.host.verified(&target.name());
+    known.retain(|id, _| explained.vms.iter().any(|vm| vm.uuid == Some(*id)));
     print(|out| {
-        if format == Format::Json {
-            return render::json::show(&explained, stop.as_ref(), out);
-        }
-        write_stop(stop.as_ref(), format, context, out)?;
-        match format {
-            Format::Markdown => render::markdown::show(&explained, Some(&identity), out),
-            _ => render::text::show(&explained, Some(&identity), context.text(), out),
-        }
+        let detail = match format {
+            Format::Json => return json::show(&explained, &known, stop.as_ref(), out),
+            Format::Html => {
+                let alarms: Vec<String> = stop.iter().map(safety_stop::headline).collect();
+                return out.write_all(vm::page(&explained, &alarms, Some(&identity)).as_bytes());
+            }
+            Format::Markdown => Detail::Full,
+            _ => context.detail(),
+        };
+        let doc = show::document(&explained, stop.as_ref(), Some(&identity), detail);
+        let shown: Vec<_> = explained.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
+        context.write(&proofs::with_proofs(doc, &known, &shown), out)
     })?;
     Ok(Exit::Done)
 }

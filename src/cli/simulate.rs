@@ -5,14 +5,16 @@ use super::context::Context;
 use super::options::Format;
 use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
-use super::value::{change_rate, instant, interval, size, span};
-use crate::policy::Policies;
-use crate::render;
-use crate::run::{Exit, Failure};
+use super::value::{address, change_rate, instant, interval, size, span};
+use crate::policy::{Policies, parse};
+use crate::report;
+use crate::report::html::simulation::{Played, page};
+use crate::report::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query};
-use crate::simulate::{Scenario, simulate};
+use crate::runner::serve::desk::{self, Desk};
+use crate::simulate::{Scenario, simulate, simulate_with_stories};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use clap::Args;
 use std::ops::Range;
@@ -45,6 +47,10 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "PATH")]
     against: Vec<PathBuf>,
 
+    /// Serve the page on this address, such as 127.0.0.1:0, with the policies in an editor beside it
+    #[arg(long, value_name = "ADDRESS", value_parser = address, conflicts_with = "against")]
+    listen: Option<String>,
+
     /// No runs in that time, such as 2026-12-01..2026-12-08; can be given several times
     #[arg(long, value_name = "FROM..TO", value_parser = span, help_heading = "Assumptions")]
     down: Vec<Range<DateTime<Utc>>>,
@@ -63,13 +69,15 @@ pub struct SimulateArgs {
 }
 
 pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let prune = PruneArgs { prune: args.prune, allow_mass_prune: None };
-    let before = match args.against.as_slice() {
-        [] => None,
-        paths => Some(policies::load_against(context, paths)?),
+    let before = policies::load_against(context, &args.against)?;
+    let files = args.listen.as_ref().map(|_| policies::files(context)).transpose()?;
+    let policies = match &files {
+        // What is wrong with them is shown in the editor.
+        Some(files) => parse(files).map(|loaded| loaded.policies).unwrap_or_default(),
+        None => policies::load_for(context, prune.prune)?,
     };
-    let policies = policies::load_for(context, prune.prune)?;
     let read = if connect::is_named(context)? {
         Some(read(args, context, &policies).await?)
     } else {
@@ -86,19 +94,30 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
         prune: prune.switch(),
         ..Scenario::new(args.from.unwrap_or_else(now), args.days)
     };
+    if let Some((address, files)) = args.listen.as_ref().zip(files) {
+        let inventory = read.map(|read| read.inventory);
+        return desk::serve(address, Desk { files, inventory, scenario }).await;
+    }
     let inventory = read.as_ref().map(|read| &read.inventory);
+    if format == Format::Html {
+        let tell = |policies: &Policies| simulate_with_stories(policies, inventory, &scenario);
+        let ((simulation, stories), before) = (tell(&policies), before.map(|before| (tell(&before), before)));
+        let after = Played { simulation: &simulation, policies: &policies, stories: &stories };
+        let before =
+            before.as_ref().map(|((simulation, stories), policies)| Played { simulation, policies, stories });
+        print(|out| out.write_all(page(after, before, &scenario).as_bytes()))?;
+        return Ok(Exit::Done);
+    }
     let after = simulate(&policies, inventory, &scenario);
     let before = before.map(|before| (simulate(&before, inventory, &scenario), before));
     let shown = before.as_ref().map(|(before, policies)| (before, policies));
     print(|out| match format {
-        Format::Json => render::json::simulation(&after, shown.map(|(before, _)| before), out),
-        Format::Markdown => render::simulation::markdown((&after, &policies), shown, out),
-        _ => render::simulation::simulation((&after, &policies), shown, context.text(), out),
+        Format::Json => report::json::simulation(&after, shown.map(|(before, _)| before), out),
+        _ => context.write(&report::simulate::document((&after, &policies), shown), out),
     })?;
     Ok(Exit::Done)
 }
 
-/// Reads the VMs to begin with.
 async fn read(args: &SimulateArgs, context: &Context, policies: &Policies) -> Result<Planned, Failure> {
     let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;
     let (host, selection, at) = (&context.host, args.planning.selection(), args.from);

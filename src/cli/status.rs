@@ -4,16 +4,20 @@ use super::apply::write_metrics;
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::plan::{PlanningArgs, write_stop};
+use super::plan::PlanningArgs;
 use super::policies;
 use super::value::instant;
+use crate::inventory::VmId;
 use crate::plan::Prune;
-use crate::render::{self, text::StatusView};
-use crate::run::{Exit, Failure, RunHistory};
+use crate::report::page::status_page;
+use crate::report::status::{StatusView, document};
+use crate::report::text::Detail;
+use crate::report::{Exit, Failure, RunHistory};
+use crate::report::{json, verify as proofs};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::Query;
-use crate::runner::report::metrics_text;
+use crate::runner::reporting::metrics_text;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use std::path::PathBuf;
@@ -24,7 +28,8 @@ pub struct StatusArgs {
     #[command(flatten)]
     planning: PlanningArgs,
 
-    /// Exit with 2 when a VM is too old, has no restorable backup, is in conflict or unreadable, or after a safety stop
+    /// Exit with 2 when a VM is too old, has no restorable backup, is in conflict or unreadable, when `verify` found one of its
+    /// backups broken, or after a safety stop
     #[arg(long)]
     check: bool,
 
@@ -42,7 +47,7 @@ pub struct StatusArgs {
 }
 
 pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
@@ -56,26 +61,38 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
         at: args.at,
         prune: Prune::default(),
     };
-    let overview = query.look().await?;
+    let overview = query.look(true).await?;
     let identity = fifo.identity().to_owned();
     fifo.close().await?;
     let health = &overview.health;
+    let known = context.host.verified(&target.name());
     print(|out| {
         if format == Format::Json {
-            return render::json::status(health, stop.as_ref(), out);
+            return json::status(health, &known, stop.as_ref(), out);
         }
-        write_stop(stop.as_ref(), format, context, out)?;
-        if format == Format::Markdown {
-            return render::markdown::status(health, Some(&identity), out);
+        if format == Format::Html {
+            return out.write_all(status_page(health, &known, stop.as_ref(), &identity).as_bytes());
         }
         let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
-        render::text::status(health, view, Some(&identity), context.text(), out)
+        let doc = document(health, stop.as_ref(), view, Some(&identity), context.detail());
+        let shown: Vec<(VmId, &str)> = match context.detail() {
+            Detail::Errors | Detail::Brief => Vec::new(),
+            _ => health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect(),
+        };
+        context.write(&proofs::with_proofs(doc, &known, &shown), out)
     })?;
     // While no backups are made, the status is not good, however young the backups still are.
-    let is_out = stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out());
+    let is_broken = |id| known.get(&id).is_some_and(|vm| !vm.broken.is_empty());
+    let is_out =
+        stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out() || vm.uuid.is_some_and(is_broken));
     if let Some(path) = &args.metrics_file {
-        let history = RunHistory { overview: Some(overview), safety_stop: stop, ..RunHistory::default() };
-        write_metrics(path, &metrics_text(&context.host, &history)?)?;
+        let history = RunHistory {
+            overview: Some(overview),
+            verified: known,
+            safety_stop: stop,
+            ..RunHistory::default()
+        };
+        write_metrics(path, &metrics_text(&context.host, &history))?;
     }
     Ok(if args.check && is_out { Exit::Changes } else { Exit::Done })
 }

@@ -1,6 +1,6 @@
 //! Command lines that are wrong in a way that clap does not see, or has no word for.
 
-use super::options::NOT_WITH_SANDBOX;
+use super::args::CONNECTION;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
@@ -32,7 +32,7 @@ pub(super) fn with_hint(mut error: Error, line: &[OsString]) -> Error {
 /// Refuses options about a real FiFo beside `--sandbox`. Variables are no conflict.
 pub(super) fn refuse_beside_sandbox(matches: &ArgMatches, command: &mut Command) -> Result<(), Error> {
     let is_given = |id: &&&str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    match NOT_WITH_SANDBOX.iter().find(is_given).filter(|_| matches.get_flag("sandbox")) {
+    match CONNECTION[..CONNECTION.len() - 1].iter().find(is_given).filter(|_| matches.get_flag("sandbox")) {
         None => Ok(()),
         Some(id) => {
             let message =

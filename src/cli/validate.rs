@@ -2,14 +2,15 @@
 
 use super::context::Context;
 use super::options::Format;
-use super::policies::{counted, plural};
+use super::policies::{count_text, counted, plural};
 use crate::policy::{self, Diagnostic, Loaded, Name, Policies, Severity, render_github, render_text};
-use crate::render::Styles;
-use crate::run::{Exit, Failure};
+use crate::report::Styles;
+use crate::report::json::document;
+use crate::report::{Exit, Failure};
 use crate::runner::output::print;
 use crate::simulate::{HeavyTier, heavy_tiers};
 use clap::Args;
-use serde::Serialize;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -26,41 +27,6 @@ pub struct ValidateArgs {
     strict: bool,
 }
 
-#[derive(Serialize)]
-struct ValidationReport<'a> {
-    format: &'static str,
-    policies: Option<usize>,
-    findings: Vec<ValidationFinding<'a>>,
-}
-
-#[derive(Serialize)]
-struct ValidationFinding<'a> {
-    severity: &'static str,
-    file: &'a str,
-    line: Option<usize>,
-    column: Option<usize>,
-    message: &'a str,
-    hint: Option<&'a str>,
-}
-
-impl<'a> ValidationFinding<'a> {
-    fn of(it: &'a Diagnostic) -> Self {
-        Self {
-            severity: it.severity.as_str(),
-            file: &it.file,
-            line: it.line(),
-            column: it.column(),
-            message: &it.message,
-            hint: it.hint.as_deref(),
-        }
-    }
-}
-
-/// Runs the command.
-///
-/// # Errors
-///
-/// The findings cannot be written. Mistakes in the policies are no error but an [`Exit`].
 pub(super) fn run(args: &ValidateArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Github])?;
     let paths = if args.paths.is_empty() { context.policy_paths() } else { args.paths.clone() };
@@ -73,11 +39,14 @@ pub(super) fn run(args: &ValidateArgs, context: &Context) -> Result<Exit, Failur
     };
     print(|out| match format {
         Format::Json => write_json(policies.as_ref(), &findings, out),
-        Format::Github => {
-            write!(out, "{}", render_github(&findings))?;
+        format => {
+            match format {
+                Format::Github => write!(out, "{}", render_github(&findings))?,
+                _ if findings.is_empty() => {}
+                _ => writeln!(out, "{}", render_text(&findings, context.text().styles != Styles::plain()))?,
+            }
             writeln!(out, "{}", summary(policies.as_ref(), &findings))
         }
-        _ => write_text(policies.as_ref(), &findings, context.text().styles != Styles::plain(), out),
     })?;
     let is_fine = policies.is_some() && (findings.is_empty() || !args.strict);
     Ok(if is_fine { Exit::Done } else { Exit::Failed })
@@ -101,26 +70,23 @@ fn warn_of_chains(loaded: &mut Loaded) {
     }
 }
 
-fn write_text(
-    policies: Option<&Policies>,
-    findings: &[Diagnostic],
-    is_colored: bool,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    if !findings.is_empty() {
-        writeln!(out, "{}", render_text(findings, is_colored))?;
-    }
-    writeln!(out, "{}", summary(policies, findings))
-}
-
 fn write_json(policies: Option<&Policies>, findings: &[Diagnostic], out: &mut dyn Write) -> io::Result<()> {
-    let report = ValidationReport {
-        format: "fifo-retain.validate/1",
-        policies: policies.map(|policies| policies.iter().count()),
-        findings: findings.iter().map(ValidationFinding::of).collect(),
+    let finding = |it: &Diagnostic| {
+        json!({
+            "severity": it.severity.as_str(),
+            "file": it.file,
+            "line": it.line(),
+            "column": it.column(),
+            "message": it.message,
+            "hint": it.hint,
+        })
     };
-    serde_json::to_writer_pretty(&mut *out, &report)?;
-    writeln!(out)
+    let report = json!({
+        "format": "fifo-retain.validate/1",
+        "policies": policies.map(|policies| policies.iter().count()),
+        "findings": findings.iter().map(finding).collect::<Vec<_>>(),
+    });
+    document(&report, out)
 }
 
 /// Sums up: `4 policies in 4 files, no mistakes`.
@@ -129,17 +95,13 @@ fn summary(policies: Option<&Policies>, findings: &[Diagnostic]) -> String {
     if findings.iter().any(|it| it.severity == Severity::Warning) {
         counts.push_str(&format!(", {}", counted(findings, Severity::Warning)));
     }
+    let files = |names: BTreeSet<&str>| plural(names.len(), "file");
     match policies {
         Some(policies) => {
-            let files: BTreeSet<&str> = policies.iter().map(|policy| policy.source.file.as_str()).collect();
-            let count = policies.iter().count();
-            let policies = if count == 1 { "1 policy".to_owned() } else { format!("{count} policies") };
-            format!("{policies} in {}, {counts}", plural(files.len(), "file"))
+            let files = files(policies.iter().map(|policy| policy.source.file.as_str()).collect());
+            format!("{} in {files}, {counts}", count_text(policies))
         }
-        None => {
-            let files: BTreeSet<&str> = findings.iter().map(|it| it.file.as_str()).collect();
-            format!("{counts} in {}", plural(files.len(), "file"))
-        }
+        None => format!("{counts} in {}", files(findings.iter().map(|it| it.file.as_str()).collect())),
     }
 }
 

@@ -1,32 +1,20 @@
 //! Values of options, read from their text.
 
 use crate::policy::{parse_duration, parse_size};
-use crate::render::markdown::MAX_BYTES_LEAST;
+use crate::report::markdown::MAX_BYTES_LEAST;
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, Utc};
-use clap::builder::{OsStringValueParser, StringValueParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A value that is none where it is empty: an empty variable counts as not set. By another name than `Option`, so that clap
-/// takes the parser's own.
-pub(super) type Given<T> = Option<T>;
-
-/// The years that a plan can be made for.
 const YEARS: RangeInclusive<i32> = 1970..=2999;
 
-/// The longest time between two runs.
 const INTERVAL_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
-/// Reads a text; an empty one is none.
-pub(super) fn given() -> impl TypedValueParser<Value = Given<String>> {
-    StringValueParser::new().map(|text| Some(text).filter(|text| !text.is_empty()))
-}
-
-/// Reads a path; an empty one is none.
-pub(super) fn given_path() -> impl TypedValueParser<Value = Given<PathBuf>> {
-    OsStringValueParser::new()
-        .map(|text| Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty()))
+/// Reads a path, an empty one as well, which clap's own parser refuses.
+pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Reads an address to listen on, with a host's name or number and a port.
@@ -74,6 +62,12 @@ pub(super) fn span(text: &str) -> Result<Range<DateTime<Utc>>, String> {
 
 pub(super) fn size(text: &str) -> Result<u64, String> {
     parse_size(text).map_err(|problem| format!("it {problem}; write it like 40GiB"))
+}
+
+/// Reads bytes in a second: `200MiB/s`.
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    let bytes = text.strip_suffix("/s").ok_or("it has no `/s`; write it like 200MiB/s")?;
+    size(bytes).and_then(|bytes| if bytes > 0 { Ok(bytes) } else { Err("it must be more than 0".to_owned()) })
 }
 
 /// Reads a share in percent, and returns it in millionths.

@@ -20,7 +20,6 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// Certificates to trust beside the system's, as PEM.
     pub ca_file: Option<PathBuf>,
     /// The only certificate to trust, whatever is in it; the others count for nothing then.
     pub pin: Option<CertificatePin>,
@@ -57,19 +56,12 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// Makes one; nothing is sent yet.
     pub fn new(endpoint: &Endpoint, options: &HttpOptions) -> Result<Self, HttpSetupError> {
         let client = |max_idle| {
-            let HttpOptions { ca_file, pin, insecure, idle_timeout } = options;
-            let trust = match pin {
-                Some(pin) => Trust::Only(*pin),
-                None if *insecure => Trust::Anybody,
-                None => Trust::System,
-            };
-            builder(endpoint.as_url(), trust, ca_file.as_deref())?
+            builder(endpoint.as_url(), options)?
                 .pool_max_idle_per_host(max_idle)
                 .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-                .read_timeout(*idle_timeout)
+                .read_timeout(options.idle_timeout)
                 .build()
                 .map_err(HttpSetupError::Tls)
         };
@@ -86,23 +78,31 @@ pub fn install_crypto() {
 /// Makes a client for notifications and pings. It always checks certificates: `--insecure` is about FiFo. It follows no
 /// redirect, so that no secret goes elsewhere.
 pub fn outward_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, HttpSetupError> {
-    builder(url, Trust::System, ca_file)?
+    let ca_file = ca_file.map(Path::to_owned);
+    builder(url, &HttpOptions { ca_file, ..HttpOptions::default() })?
         .pool_max_idle_per_host(0)
         .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(HttpSetupError::Tls)
 }
 
-/// Which certificates are trusted.
-enum Trust {
-    /// Those that the system trusts, and what the CA file has.
-    System,
-    Anybody,
-    Only(CertificatePin),
+/// Makes a client for the backup storage: like the one for notifications, but connections are used again.
+pub fn storage_client(
+    url: &Url,
+    ca_file: Option<&Path>,
+    idle_timeout: Duration,
+) -> Result<Client, HttpSetupError> {
+    let ca_file = ca_file.map(Path::to_owned);
+    builder(url, &HttpOptions { ca_file, ..HttpOptions::default() })?
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .read_timeout(idle_timeout)
+        .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(HttpSetupError::Tls)
 }
 
 /// Begins a client: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
-fn builder(url: &Url, trust: Trust, ca_file: Option<&Path>) -> Result<ClientBuilder, HttpSetupError> {
+fn builder(url: &Url, options: &HttpOptions) -> Result<ClientBuilder, HttpSetupError> {
     install_crypto();
     let builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -111,13 +111,13 @@ fn builder(url: &Url, trust: Trust, ca_file: Option<&Path>) -> Result<ClientBuil
         .referer(false)
         .http1_only();
     let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
-    let certificates = ca_file.map_or_else(|| Ok(Vec::new()), ca_certificates)?;
-    Ok(match trust {
+    let certificates = options.ca_file.as_deref().map_or_else(|| Ok(Vec::new()), ca_certificates)?;
+    Ok(match options.pin {
         // The system's certificates are not even loaded: a container without any can still speak plain HTTP.
         _ if url.scheme() != "https" => builder.tls_certs_only([]),
-        Trust::System => builder.tls_certs_merge(certificates),
-        Trust::Anybody => builder.tls_danger_accept_invalid_certs(true),
-        Trust::Only(pin) => builder.tls_backend_preconfigured(pin::client_config(pin)),
+        Some(pin) => builder.tls_backend_preconfigured(pin::client_config(pin)),
+        None if options.insecure => builder.tls_danger_accept_invalid_certs(true),
+        None => builder.tls_certs_merge(certificates),
     })
 }
 

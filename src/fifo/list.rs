@@ -35,7 +35,6 @@ pub struct Listing {
     pub inventory: Inventory,
     /// How many VMs the list had, asked for or not, readable or not. With none, this user may be allowed to see none.
     pub visible: usize,
-    /// The server's clock when it began to answer.
     pub server_date: Option<DateTime<Utc>>,
     /// Whether the VMs were read one by one. Where FiFo's cache is on, such a reading may be old; a full list is not.
     pub one_by_one: bool,
@@ -63,7 +62,6 @@ pub struct ListSummary {
     pub one_by_one: bool,
 }
 
-/// The VMs that are asked for; `None` is all.
 type Wanted<'a> = Option<&'a BTreeSet<VmId>>;
 
 impl ReadClient {
@@ -76,7 +74,6 @@ impl ReadClient {
         self.visit_only(None, visitor).await
     }
 
-    /// Reads the list as [`ReadClient::visit`] does, and keeps all VMs.
     pub async fn list(&self) -> Result<Listing> {
         self.listing(None).await
     }
@@ -195,7 +192,6 @@ impl ReadClient {
             .await
     }
 
-    /// Hands over a list's elements as they come in; returns how many there were.
     async fn elements(&self, response: Response, mut each: impl FnMut(&[u8])) -> Result<usize> {
         let unreadable = |error: ListError| FifoError::Unreadable {
             doing: DOING.to_owned(),
@@ -248,30 +244,22 @@ struct Seen {
 }
 
 impl Seen {
-    fn hand_over(
-        &mut self,
-        read: Result<Vm, UnreadableVm>,
-        wanted: Wanted<'_>,
-        visitor: &mut impl VmVisitor,
-    ) {
-        let id = read.as_ref().map_or_else(|unreadable| unreadable.id, |vm| Some(vm.id));
+    fn hand_over(&mut self, vm: Result<Vm, UnreadableVm>, wanted: Wanted<'_>, visitor: &mut impl VmVisitor) {
+        let id = vm.as_ref().map_or_else(|unreadable| unreadable.id, |vm| Some(vm.id));
         if id.is_some_and(|id| !is_wanted(wanted, id)) {
             return;
         }
-        if let Some(id) = id
-            && let Some(was_handed_over) = self.vms.insert(id, read.is_ok())
-        {
-            self.vms.insert(id, false);
-            if was_handed_over {
-                // Which of the two is the whole one?
-                let problem = "uuid: expected once in the list, found again".to_owned();
-                self.unreadable.push(unreadable(visitor.forget(id), Some(id), problem));
+        match (id.and_then(|id| Some((id, self.vms.insert(id, vm.is_ok())?))), vm) {
+            (Some((id, was_handed_over)), _) => {
+                self.vms.insert(id, false);
+                if was_handed_over {
+                    // Which of the two is the whole one?
+                    let problem = "uuid: expected once in the list, found again".to_owned();
+                    self.unreadable.push(unreadable(visitor.forget(id), Some(id), problem));
+                }
             }
-            return;
-        }
-        match read {
-            Ok(vm) => visitor.vm(vm),
-            Err(unreadable) => self.unreadable.push(unreadable),
+            (None, Ok(vm)) => visitor.vm(vm),
+            (None, Err(unreadable)) => self.unreadable.push(unreadable),
         }
     }
 

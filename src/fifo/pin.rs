@@ -9,11 +9,9 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use sha2::{Digest as _, Sha256};
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The SHA-256 of a certificate in DER form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificatePin([u8; 32]);
 
@@ -29,19 +27,6 @@ impl FromStr for CertificatePin {
     }
 }
 
-/// A certificate that is not the one that is trusted.
-#[derive(thiserror::Error)]
-#[error("its SHA-256 fingerprint is {}, and another one is pinned", hex::encode(self.0.0))]
-struct OtherCertificate(CertificatePin);
-
-impl fmt::Debug for OtherCertificate {
-    /// Writes the sentence: rustls shows errors of verifiers in this form only.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Returns the settings of a client that trusts one certificate.
 pub(super) fn client_config(pin: CertificatePin) -> ClientConfig {
     let algorithms = ring::default_provider().signature_verification_algorithms;
     ClientConfig::builder()
@@ -54,27 +39,6 @@ pub(super) fn client_config(pin: CertificatePin) -> ClientConfig {
 struct Pinned {
     pin: CertificatePin,
     algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Pinned {
-    fn verify(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let key = PublicKey::of(certificate).ok_or(CertificateError::BadEncoding)?;
-        let schemes = self.algorithms.mapping.iter().filter(|(scheme, _)| *scheme == signed.scheme);
-        let is_signed = schemes.flat_map(|(_, algorithms)| *algorithms).any(|algorithm| {
-            algorithm.public_key_alg_id().as_ref() == key.algorithm
-                && algorithm.verify_signature(key.bits, message, signed.signature()).is_ok()
-        });
-        if is_signed {
-            Ok(HandshakeSignatureValid::assertion())
-        } else {
-            Err(CertificateError::BadSignature.into())
-        }
-    }
 }
 
 impl ServerCertVerifier for Pinned {
@@ -90,7 +54,10 @@ impl ServerCertVerifier for Pinned {
         if found == self.pin {
             return Ok(ServerCertVerified::assertion());
         }
-        Err(CertificateError::Other(OtherError(Arc::new(OtherCertificate(found)))).into())
+        let found = hex::encode(found.0);
+        let why = format!("its SHA-256 fingerprint is {found}, and another one is pinned");
+        let why: Box<dyn std::error::Error + Send + Sync> = why.into();
+        Err(CertificateError::Other(OtherError(why.into())).into())
     }
 
     fn verify_tls12_signature(
@@ -99,7 +66,14 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify(message, certificate, signed)
+        let (key_algorithm, key) = public_key(certificate).ok_or(CertificateError::BadEncoding)?;
+        let schemes = self.algorithms.mapping.iter().filter(|(scheme, _)| *scheme == signed.scheme);
+        let is_signed = schemes.flat_map(|(_, algorithms)| *algorithms).any(|algorithm| {
+            algorithm.public_key_alg_id().as_ref() == key_algorithm
+                && algorithm.verify_signature(key, message, signed.signature()).is_ok()
+        });
+        let valid = is_signed.then(HandshakeSignatureValid::assertion);
+        valid.ok_or_else(|| CertificateError::BadSignature.into())
     }
 
     fn verify_tls13_signature(
@@ -108,7 +82,7 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify(message, certificate, signed)
+        self.verify_tls12_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -116,33 +90,26 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// The public key of a certificate of any version: the contents of its algorithm's identifier, and its bits.
-struct PublicKey<'a> {
-    algorithm: &'a [u8],
-    bits: &'a [u8],
-}
-
-impl<'a> PublicKey<'a> {
-    fn of(certificate: &'a [u8]) -> Option<Self> {
-        const INTEGER: u8 = 0x02;
-        const BIT_STRING: u8 = 0x03;
-        const SEQUENCE: u8 = 0x30;
-        const VERSION: u8 = 0xa0;
-        let (certificate, _) = element(certificate, SEQUENCE)?;
-        let (mut rest, _) = element(certificate, SEQUENCE)?;
-        if rest.first() == Some(&VERSION) {
-            (_, rest) = element(rest, VERSION)?;
-        }
-        // Serial number, algorithm of the signature, issuer, validity, subject.
-        for tag in [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
-            (_, rest) = element(rest, tag)?;
-        }
-        let (key, _) = element(rest, SEQUENCE)?;
-        let (algorithm, rest) = element(key, SEQUENCE)?;
-        let (bits, _) = element(rest, BIT_STRING)?;
-        // The first byte says how many bits at the end are not used: none.
-        Some(Self { algorithm, bits: bits.strip_prefix(&[0])? })
+/// Finds the public key of a certificate of any version: the contents of its algorithm's identifier, and its bits.
+fn public_key(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
+    const INTEGER: u8 = 0x02;
+    const BIT_STRING: u8 = 0x03;
+    const SEQUENCE: u8 = 0x30;
+    const VERSION: u8 = 0xa0;
+    let (certificate, _) = element(certificate, SEQUENCE)?;
+    let (mut rest, _) = element(certificate, SEQUENCE)?;
+    if rest.first() == Some(&VERSION) {
+        (_, rest) = element(rest, VERSION)?;
     }
+    // Serial number, algorithm of the signature, issuer, validity, subject.
+    for tag in [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
+        (_, rest) = element(rest, tag)?;
+    }
+    let (key, _) = element(rest, SEQUENCE)?;
+    let (algorithm, rest) = element(key, SEQUENCE)?;
+    let (bits, _) = element(rest, BIT_STRING)?;
+    // The first byte says how many bits at the end are not used: none.
+    Some((algorithm, bits.strip_prefix(&[0])?))
 }
 
 /// Splits DER into the contents of its first element, which must have this tag, and the rest.
@@ -188,7 +155,7 @@ mod tests {
             &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff, 0],
             &[0x30, 0x03, 0x30, 0x01, 0],
         ] {
-            assert!(PublicKey::of(der).is_none(), "{der:?}");
+            assert!(public_key(der).is_none(), "{der:?}");
         }
     }
 }

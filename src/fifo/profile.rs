@@ -49,7 +49,6 @@ impl Profile {
         Self::parse(&text, wanted)
     }
 
-    /// Reads a profile as pyfi's parser does.
     pub fn parse(text: &str, wanted: Option<&str>) -> Result<Self, ProfileError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut ini = Ini::new_cs();

@@ -1,5 +1,5 @@
-//! What reading and writing have in common: the settings, one request and its answer, and what a failure means for the
-//! next attempt.
+//! What reading and writing have in common: the settings, one request and its answer, what a failure means for the next
+//! attempt, and signing in.
 
 use super::endpoint::{ApiVersion, Endpoint};
 use super::error::{A_FEW, FifoError, Result, with_causes};
@@ -10,28 +10,34 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use futures::TryStreamExt as _;
-use http::header::{ACCEPT, AUTHORIZATION, DATE, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
 use std::iter::successors;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, warn};
+use url::form_urlencoded;
 
 const US: HeaderValue = HeaderValue::from_static(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")));
 
-/// How the API before 2016 wants the token.
 const X_SNARL_TOKEN: HeaderName = HeaderName::from_static("x-snarl-token");
 
 /// After so long without success a warning is logged, once.
 const WARN_AFTER: Duration = Duration::from_secs(5);
 
+const SIGNING_IN: &str = "sign in";
+const MAX_SIGN_IN_BYTES: usize = 64 << 10;
+
+/// So many 401s in a row to tokens that should be good are final.
+const REFUSALS_BELIEVED: u32 = 3;
+
 #[derive(Clone, Debug)]
 pub enum Credentials {
-    /// A token, used as it is. It cannot be renewed.
     Token(SecretString),
     Password {
         user: String,
@@ -81,7 +87,6 @@ impl ClientSettings {
 pub struct Backoff {
     /// The first pause; each further one is twice as long. Jitter adds up to as much again.
     pub first: Duration,
-    /// The longest pause before jitter is added.
     pub max: Duration,
     /// The longest pause when FiFo says how long to wait (`Retry-After`).
     pub asked_max: Duration,
@@ -111,7 +116,7 @@ pub fn pauses(first: Duration, max: Duration, seed: u64) -> impl Iterator<Item =
 /// A token to sign requests with. Another one may be the same text.
 pub(super) type Token = Arc<SecretString>;
 
-pub(super) enum State {
+enum State {
     /// No token is taken before this instant.
     SignedOut(Option<Instant>),
     SignedIn(Token),
@@ -119,12 +124,12 @@ pub(super) enum State {
     Refused(FifoError),
 }
 
-pub(super) struct SignIn {
-    pub(super) state: State,
+struct SignIn {
+    state: State,
     /// The token from the user, until FiFo no longer accepts it.
-    pub(super) given: Option<SecretString>,
+    given: Option<SecretString>,
     /// How many 401s there were since FiFo last accepted a token.
-    pub(super) refusals_in_row: u32,
+    refusals_in_row: u32,
 }
 
 /// The way to one FiFo. However many tasks need a token at once, FiFo is asked once; once it has refused, not again.
@@ -132,10 +137,10 @@ pub(super) struct Session {
     pub(super) settings: ClientSettings,
     transport: Arc<dyn Transport>,
     has_answered: AtomicBool,
-    pub(super) user: Option<(String, SecretString)>,
-    pub(super) sign_in: Mutex<SignIn>,
+    user: Option<(String, SecretString)>,
+    sign_in: Mutex<SignIn>,
     /// Whether FiFo has accepted a token since it last refused one.
-    pub(super) token_is_accepted: AtomicBool,
+    token_is_accepted: AtomicBool,
     /// So that each read has pauses of its own.
     reads: AtomicU64,
 }
@@ -163,7 +168,6 @@ impl Session {
         self.settings.endpoint.to_string()
     }
 
-    /// Makes a request. `path` goes behind the part that all have in common.
     pub(super) fn request(&self, method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Request {
         let mut request = Request::new(Payload(body));
         *request.method_mut() = method;
@@ -209,7 +213,6 @@ impl Session {
         Ok(answer)
     }
 
-    /// Makes a header that no log shows.
     fn header_of(&self, prefix: &str, token: &Token) -> Result<HeaderValue> {
         let mut value = HeaderValue::try_from(format!("{prefix}{}", token.expose_secret())).map_err(|_| {
             let why = "cannot be sent the token, which contains a character that HTTP does not allow, such as a line \
@@ -220,7 +223,6 @@ impl Session {
         Ok(value)
     }
 
-    /// Gets a path, and returns the answer if it is the wanted one.
     pub(super) async fn get(
         &self,
         attempt: u32,
@@ -317,6 +319,122 @@ impl Session {
     }
 }
 
+/// Signing in: one token for all tasks, and another one when FiFo no longer accepts it.
+impl Session {
+    /// Signs in where there is no token, and repeats that for as long as a read may take.
+    pub(super) async fn sign_in(&self) -> Result<Token> {
+        self.retrying(SIGNING_IN, |_| self.token()).await
+    }
+
+    /// Returns a token, signing in once where there is none or FiFo has refused it.
+    async fn token(&self) -> Result<Token> {
+        // All who need a token wait for the one sign-in.
+        let mut sign_in = self.sign_in.lock().await;
+        match &sign_in.state {
+            State::SignedIn(token) => return Ok(Arc::clone(token)),
+            State::SignedOut(None) => {}
+            State::SignedOut(Some(until)) => sleep_until(*until).await,
+            State::Refused(error) => return Err(error.clone()),
+        }
+        let token = match &sign_in.given {
+            Some(given) => Ok(Arc::new(given.clone())),
+            None => self.granted().await.map(|granted| Arc::new(SecretString::from(granted.access_token))),
+        };
+        match &token {
+            Ok(token) => sign_in.state = State::SignedIn(Arc::clone(token)),
+            Err(error) if error.is_refusal() => sign_in.state = State::Refused(error.clone()),
+            Err(_) => {}
+        }
+        token
+    }
+
+    /// Judges a 401. A token that worked before has probably expired, so the next request signs in again. The 401 to a new
+    /// token, or to the given one, may mean that FiFo's user store does not answer just now: it is final (an error) when it
+    /// comes for the third time in a row, after growing pauses, and there is nothing else to sign in with.
+    async fn refused(&self, token: &Token) -> Result<()> {
+        let mut sign_in = self.sign_in.lock().await;
+        match &sign_in.state {
+            State::SignedIn(current) if Arc::ptr_eq(current, token) => {}
+            // Requests of the same time are answered alike, and count once.
+            State::SignedIn(_) | State::SignedOut(_) => return Ok(()),
+            State::Refused(error) => return Err(error.clone()),
+        }
+        let has_worked = self.token_is_accepted.swap(false, Ordering::SeqCst);
+        sign_in.state = State::SignedOut(None);
+        sign_in.refusals_in_row = if has_worked { 1 } else { sign_in.refusals_in_row + 1 };
+        if has_worked && sign_in.given.is_none() {
+            sign_in.refusals_in_row = 0;
+            return Ok(());
+        }
+        if sign_in.refusals_in_row < REFUSALS_BELIEVED {
+            let until = Instant::now() + self.settings.backoff.refused_token * sign_in.refusals_in_row;
+            sign_in.state = State::SignedOut(Some(until));
+            drop(sign_in);
+            sleep_until(until).await;
+            return Ok(());
+        }
+        let endpoint = self.endpoint();
+        let why = match (sign_in.given.take(), &self.user) {
+            (Some(_), Some((user, _))) => {
+                warn!("{endpoint} no longer accepts FIFO_TOKEN: signing in as `{user}`");
+                sign_in.refusals_in_row = 0;
+                return Ok(());
+            }
+            (_, Some((user, _))) => format!(
+                "rejects the token that it has just issued to `{user}`: check whether the clocks of its API nodes differ"
+            ),
+            (_, None) => "rejects the token, which may have expired: set FIFO_TOKEN to a new one".to_owned(),
+        };
+        let error = FifoError::TokenRefused { endpoint, why };
+        sign_in.state = State::Refused(error.clone());
+        Err(error)
+    }
+
+    async fn granted(&self) -> Result<Granted> {
+        let user = self.user.as_ref().map(|(user, password)| (user.as_str(), password.expose_secret()));
+        let (user, password) = user.unwrap_or_default();
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "password")
+            .append_pair("username", user)
+            .append_pair("password", password)
+            .finish();
+        let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, form_type)]);
+        let request = self.request(Method::POST, "oauth/token", headers, Bytes::from(form));
+        let sent = self.send(request, Connection::Fresh).await;
+        let response = sent.map_err(|error| self.no_answer(SIGNING_IN, error))?;
+        let status = response.status();
+        if !matches!(status.as_u16(), 200 | 400 | 401 | 403) {
+            return Err(other_status(SIGNING_IN, &response));
+        }
+        let body = self.body(SIGNING_IN, response, MAX_SIGN_IN_BYTES).await?;
+        if status == StatusCode::OK {
+            // The answer is not shown, since there may be a token in it.
+            return serde_json::from_slice(&body)
+                .map_err(|_| FifoError::unreadable(SIGNING_IN, "it contains no access_token"));
+        }
+        let (user, endpoint) = (user.to_owned(), self.endpoint());
+        let reason = serde_json::from_slice(&body).map(|Denied { error }| error).unwrap_or_default();
+        if matches!(&*reason, "server_error" | "temporarily_unavailable") {
+            return Err(FifoError::SignInUnavailable { endpoint, reason });
+        }
+        // Only OAuth's own words: no other text may repeat itself into our messages.
+        const OAUTH: [&str; 4] = ["access_denied", "invalid_client", "invalid_grant", "invalid_request"];
+        let reason = Some(reason).filter(|reason| OAUTH.contains(&reason.as_str()));
+        Err(FifoError::SignInRefused { user, endpoint, reason })
+    }
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+}
+
+#[derive(Deserialize)]
+struct Denied {
+    error: String,
+}
+
 /// Returns which connection an attempt at a read may use: the second one does not trust what another request has used.
 pub(super) fn connection(attempt: u32) -> Connection {
     if attempt == 1 { Connection::Reused } else { Connection::Fresh }
@@ -339,7 +457,6 @@ fn redirect_target(location: &str) -> String {
     }
 }
 
-/// Reads the server's clock from an answer, to the second.
 pub(super) fn server_date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(text(headers, &DATE)?).ok().map(|date| date.to_utc())
 }

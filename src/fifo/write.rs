@@ -2,11 +2,10 @@
 
 use super::error::{Result, with_causes};
 use super::read::{ETag, ReadClient};
-use super::session::{ClientSettings, retry_after, server_date, text};
+use super::session::{ClientSettings, retry_after, text};
 use super::transport::{Connection, TransportErrorKind as Kind};
 use crate::inventory::{BackupId, VmId};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use http::header::{CONTENT_TYPE, IF_MATCH, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
@@ -36,24 +35,16 @@ pub struct DeletedForGood(pub BackupId);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteAnswer {
     /// FiFo has taken it on. Only FiFo of 2015 names the new backup.
-    Accepted { backup: Option<BackupId>, server_date: Option<DateTime<Utc>> },
-    /// The VM has changed since the ETag was read (412). Nothing was done.
-    Changed,
-    /// FiFo, or something before it, would not (a redirect, 400, 403, 404, 415 and the like). Nothing was done. A 403 comes
-    /// with the permission that the user lacks: `vms→<uuid>→backup`.
-    Refused { status: StatusCode, permission: Option<String> },
-    /// There were too many requests (429). Nothing was done. The pause asked for is at most
-    /// [`Backoff::asked_max`](super::Backoff::asked_max).
-    TooMany { retry_after: Option<Duration> },
-    /// FiFo did not accept the token (401), or signing in took so long that the decision is old. Nothing was done; the next
-    /// request signs in again where that helps.
-    Unauthorized,
-    /// FiFo failed (500), or answered what it never answers. It may have been done.
-    Failed { status: StatusCode },
-    /// FiFo, or a part of it, could not be reached (502, 503, 504). It may have been done.
-    Unavailable { status: StatusCode },
-    /// There was no answer. It may have been done.
-    Lost { message: String },
+    Accepted { backup: Option<BackupId> },
+    /// FiFo, or something before it, would not. Nothing was done.
+    ///
+    /// 412: the VM has changed since the ETag was read. 401: FiFo did not accept the token, or signing in took so long that the
+    /// decision is old; the next request signs in again where that helps. A 403 comes with the permission that the user lacks:
+    /// `vms→<uuid>→backup`. The pause asked for is at most [`Backoff::asked_max`](super::Backoff::asked_max).
+    Refused { status: StatusCode, retry_after: Option<Duration>, permission: Option<String> },
+    /// It may have been done: FiFo failed, answered what it never answers, or did not answer. `what` goes behind its name:
+    /// `answered 502 Bad Gateway`.
+    Maybe { what: String, status: Option<StatusCode> },
     /// There was no connection. Nothing was done.
     NotSent { message: String },
 }
@@ -86,16 +77,15 @@ impl WriteClient {
         let (path, permission) = (format!("vms/{vm}/backups"), format!("vms→{vm}→backup"));
         let call = (Method::POST, &*path, Bytes::from(body.to_string()));
         self.send(call, if_match, &permission, |status, headers| {
-            if status != StatusCode::SEE_OTHER {
-                return None;
-            }
+            let is_accepted = status == StatusCode::SEE_OTHER;
             let location = text(headers, &LOCATION).unwrap_or_default();
-            let Some((_, behind)) = location.split_once(&format!("/vms/{vm}")) else {
+            is_accepted.then(|| match location.split_once(&format!("/vms/{vm}")) {
+                Some((_, behind)) => WriteAnswer::Accepted {
+                    backup: behind.strip_prefix("/backups/").and_then(|id| id.parse().ok()),
+                },
                 // Something on the way leads elsewhere, before FiFo did anything or after.
-                return Some(WriteAnswer::Failed { status });
-            };
-            let backup = behind.strip_prefix("/backups/").and_then(|id| id.parse().ok());
-            Some(WriteAnswer::Accepted { backup, server_date: server_date(headers) })
+                None => maybe(status),
+            })
         })
         .await
     }
@@ -114,9 +104,8 @@ impl WriteClient {
     /// Deletes by what the body says. The answer does not show which of the two FiFo has understood.
     async fn delete(&self, vm: VmId, backup: BackupId, body: Bytes, if_match: Option<&ETag>) -> Written {
         let (path, permission) = (format!("vms/{vm}/backups/{backup}"), format!("vms→{vm}→backup_delete"));
-        self.send((Method::DELETE, &path, body), if_match, &permission, |status, headers| {
-            let server_date = server_date(headers);
-            (status == StatusCode::NO_CONTENT).then_some(WriteAnswer::Accepted { backup: None, server_date })
+        self.send((Method::DELETE, &path, body), if_match, &permission, |status, _| {
+            (status == StatusCode::NO_CONTENT).then_some(WriteAnswer::Accepted { backup: None })
         })
         .await
     }
@@ -136,9 +125,14 @@ impl WriteClient {
         let request = session.request(method, path, json.into_iter().chain(condition).collect(), body);
         let asked_at = Instant::now();
         let token = session.sign_in().await?;
+        let refused = |status, retry_after| WriteAnswer::Refused {
+            status,
+            retry_after,
+            permission: (status == StatusCode::FORBIDDEN).then(|| permission.to_owned()),
+        };
         if asked_at.elapsed() > SIGN_IN_MAX {
             // What the write was decided by is old by now.
-            return Ok(WriteAnswer::Unauthorized);
+            return Ok(refused(StatusCode::UNAUTHORIZED, None));
         }
         let ClientSettings { write_timeout, backoff, .. } = &session.settings;
         let response = match session.call(&token, request, Connection::Fresh, *write_timeout).await? {
@@ -147,21 +141,22 @@ impl WriteClient {
                 let message = with_causes(&error);
                 return Ok(match error.kind() {
                     Kind::NotSent | Kind::Untrusted | Kind::NotTls => WriteAnswer::NotSent { message },
-                    Kind::Lost | Kind::NotHttp => WriteAnswer::Lost { message },
+                    Kind::Lost | Kind::NotHttp => {
+                        WriteAnswer::Maybe { what: format!("gave no answer ({message})"), status: None }
+                    }
                 });
             }
         };
         let (status, headers) = (response.status(), response.headers());
         let retry_after = retry_after(headers).map(|asked| asked.min(backoff.asked_max));
         Ok(own(status, headers).unwrap_or_else(|| match status.as_u16() {
-            401 => WriteAnswer::Unauthorized,
-            412 => WriteAnswer::Changed,
-            429 => WriteAnswer::TooMany { retry_after },
             // A proxy that has not got the request whole says 408; FiFo may have got more of it.
-            408 | 502..=504 => WriteAnswer::Unavailable { status },
-            403 => WriteAnswer::Refused { status, permission: Some(permission.to_owned()) },
-            300..=499 => WriteAnswer::Refused { status, permission: None },
-            _ => WriteAnswer::Failed { status },
+            300..=407 | 409..=499 => refused(status, retry_after),
+            _ => maybe(status),
         }))
     }
+}
+
+fn maybe(status: StatusCode) -> WriteAnswer {
+    WriteAnswer::Maybe { what: format!("answered {status}"), status: Some(status) }
 }

@@ -60,3 +60,12 @@ id! {
     /// A backup's UUID. Unique in the whole cloud; its snapshot and its stored files carry it as their name.
     BackupId
 }
+
+/// Names a VM: by its alias, or by the beginning of its UUID where that is empty.
+pub fn vm_name(alias: &str, uuid: Option<VmId>) -> String {
+    match (alias, uuid) {
+        ("", Some(id)) => id.short(),
+        ("", None) => "(no UUID)".to_owned(),
+        (alias, _) => alias.to_owned(),
+    }
+}

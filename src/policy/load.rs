@@ -53,7 +53,22 @@ pub fn parse(files: &[SourceFile]) -> Result<Loaded, PolicyErrors> {
     judge(files, Vec::new())
 }
 
+/// Reads the files and folders as [`load`] does, and does not look at what is in them.
+///
+/// # Errors
+///
+/// Those that cannot be read, and paths without any policy file.
+pub fn read_files(paths: &[PathBuf]) -> Result<Vec<SourceFile>, PolicyErrors> {
+    let Finder { files, found, .. } = found_in(paths, false);
+    if found.is_empty() { Ok(files) } else { Err(PolicyErrors(found)) }
+}
+
 fn find(paths: &[PathBuf], may_be_empty: bool) -> Result<Loaded, PolicyErrors> {
+    let Finder { files, found, .. } = found_in(paths, may_be_empty);
+    judge(&files, found)
+}
+
+fn found_in(paths: &[PathBuf], may_be_empty: bool) -> Finder {
     let mut finder = Finder::default();
     if paths.is_empty() {
         let none = "no policy file or folder was given";
@@ -74,7 +89,7 @@ fn find(paths: &[PathBuf], may_be_empty: bool) -> Result<Loaded, PolicyErrors> {
         }
     }
     finder.files.sort_by(|a, b| a.name.cmp(&b.name));
-    judge(&finder.files, finder.found)
+    finder
 }
 
 type Names = BTreeMap<String, (String, SourcePosition)>;

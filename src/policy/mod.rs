@@ -19,7 +19,7 @@ mod zone;
 
 pub use cron::ScheduleError;
 pub use findings::{Diagnostic, PolicyErrors, Severity, SourcePosition, render_github, render_text};
-pub use load::{Loaded, SourceFile, load, load_if_any, parse};
+pub use load::{Loaded, SourceFile, load, load_if_any, parse, read_files};
 pub use model::{
     Match, MissingParent, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };

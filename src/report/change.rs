@@ -154,16 +154,13 @@ fn remarks(comparison: &Comparison) -> Vec<(Tone, String)> {
     if !worse.is_empty() {
         remarks.push((Tone::Alarm, format!("VMs protected worse than before: {worse}.")));
     }
-    let abandoned = abandoned_text(&summary.stranded);
-    remarks.extend(abandoned.map(|text| (Tone::Alarm, format!("Unmanaged by this change: {text}."))));
-    let expired = stored_text(&summary.expired);
-    remarks.extend(expired.map(|text| (Tone::Alarm, format!("Expired by this change: {text}."))));
-    let prunable = stored_text(&summary.prunable);
-    remarks.extend(
-        prunable.map(|text| {
-            (Tone::Alarm, format!("Deleted by a run with --prune because of this change: {text}."))
-        }),
-    );
+    let causes = [
+        ("Unmanaged by this change", abandoned_text(&summary.stranded)),
+        ("Expired by this change", stored_text(&summary.expired)),
+        ("Deleted by a run with --prune because of this change", stored_text(&summary.prunable)),
+    ];
+    let causes = causes.into_iter().filter_map(|(what, text)| Some(format!("{what}: {}.", text?)));
+    remarks.extend(causes.map(|text| (Tone::Alarm, text)));
     remarks
 }
 

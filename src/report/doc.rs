@@ -5,7 +5,6 @@
 //! Strings are what they are: each backend makes them harmless and escapes them in its own way.
 
 use super::style::Tone;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// A whole report.
 #[derive(Clone, Debug, Default)]
@@ -17,13 +16,6 @@ pub struct Doc {
     pub(super) remarks: Vec<(Tone, String)>,
     /// The counts, in a form that never changes: last in text, first elsewhere.
     pub(super) summary: Vec<String>,
-}
-
-impl Doc {
-    /// Makes a report of a unified diff alone.
-    pub fn of_diff(lines: Vec<(Tone, String)>) -> Self {
-        Self { blocks: vec![Block::diff(lines)], ..Self::default() }
-    }
 }
 
 /// A part of a report.
@@ -129,8 +121,6 @@ pub(super) struct Entry {
     /// The beginning of its UUID where the name does not have it, or the number of VMs.
     pub(super) id: String,
     pub(super) policy: String,
-    /// How many VMs.
-    pub(super) vms: usize,
     pub(super) lines: Vec<Line>,
 }
 
@@ -157,47 +147,11 @@ impl Line {
     }
 }
 
-/// How many things of a kind entries are about, and on how many VMs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct LineCount {
-    pub(super) things: usize,
-    pub(super) vms: usize,
-}
-
-/// Counts lines by what `key` says of them, in the order of urgency.
-pub(super) fn counts<'e, K: Ord>(
-    entries: &'e [Entry],
-    key: impl Fn(&'e Entry) -> K,
-) -> BTreeMap<(std::cmp::Reverse<Tone>, &'static str, K), LineCount> {
-    let mut counts = BTreeMap::new();
-    for entry in entries {
-        let mut seen = BTreeSet::new();
-        for line in &entry.lines {
-            let kind = (std::cmp::Reverse(line.tone), line.verb);
-            let count: &mut LineCount = counts.entry((kind.0, kind.1, key(entry))).or_default();
-            count.things += line.count;
-            if seen.insert(kind) {
-                count.vms += entry.vms;
-            }
-        }
-    }
-    counts
-}
-
-/// What stands left of a row of a tree.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Guides {
-    /// Left of its first line.
-    pub(super) first: String,
-    /// Left of the others.
-    pub(super) rest: String,
-}
-
 /// The number of steps of a chain that are indented; further ones stay at the last indentation.
 const LEVELS_MAX: usize = 8;
 
-/// Draws the branches of a tree; none where it is a table.
-pub(super) fn guides(rows: &[Row]) -> Vec<Guides> {
+/// Draws the branches of a tree, left of the first line of each row and of its others; none where it is a table.
+pub(super) fn guides(rows: &[Row]) -> Vec<(String, String)> {
     // Read from the end, so that it is known of each whether a sibling and whether a child follows.
     let mut goes_on: Vec<bool> = Vec::new();
     let mut all = Vec::with_capacity(rows.len());
@@ -221,7 +175,7 @@ pub(super) fn guides(rows: &[Row]) -> Vec<Guides> {
             Some(depth) if depth < LEVELS_MAX => bar(has_child),
             Some(_) => "  ",
         };
-        all.push(Guides { first: format!("{beside}{own}"), rest: format!("{beside}{own_below}{below}") });
+        all.push((format!("{beside}{own}"), format!("{beside}{own_below}{below}")));
         goes_on.truncate(depth + 1);
         goes_on[depth] = true;
         depth_below = depth;

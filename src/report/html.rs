@@ -1,17 +1,72 @@
 //! Documents as HTML that needs nothing from outside. Maud escapes; what came from elsewhere is made visible before.
 
+mod calendar;
+mod chains;
+mod curves;
+pub(super) mod fleet;
+pub mod simulation;
+pub mod vm;
+
 use super::doc::{Block, Doc, Entry, Line, Row, Table};
 use super::escape::visible;
 use super::style::Tone;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest as _, Sha256};
+use std::sync::LazyLock;
 
 /// How many rows of a part are shown. Longer pages are unreadable and slow on a phone.
 const ROWS_MAX: usize = 2_000;
 
 const STYLE: &str = include_str!("page.css");
+const PICTURES: &str = include_str!("html/pictures.css");
+const SCRIPT: &str = include_str!("html/simulation.js");
 
-/// Writes a whole page: what is in `about` stands below the title, and `footer` at its end.
-pub(super) fn page(title: &str, about: &str, doc: &Doc, footer: &str) -> String {
+/// What a browser may do with a page: apply the style in it, run the scripts in it that are ours, and ask where it came from.
+pub static BROWSER_MAY: LazyLock<String> = LazyLock::new(|| {
+    let hash = base64(&Sha256::digest(SCRIPT));
+    format!(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'"
+    )
+});
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits =
+            (0..3).fold(0_usize, |bits, at| bits << 8 | usize::from(chunk.get(at).copied().unwrap_or(0)));
+        for at in 0..4 {
+            text.push(if at <= chunk.len() { char::from(LETTERS[bits >> (18 - 6 * at) & 63]) } else { '=' });
+        }
+    }
+    text
+}
+
+/// Writes a page of pictures around its body.
+fn frame(title: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(*BROWSER_MAY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (visible(title)) " · fifo-retain" }
+                style { (PreEscaped(STYLE)) (PreEscaped(PICTURES)) }
+            }
+            body.pictures {
+                (body)
+                footer { "fifo-retain " (env!("CARGO_PKG_VERSION")) }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    }
+}
+
+/// Writes a page of a document with something below it: what is in `about` stands below the title, and `footer` at the end.
+pub(super) fn page(title: &str, about: &str, doc: &Doc, below: &Markup, footer: &str) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -20,15 +75,16 @@ pub(super) fn page(title: &str, about: &str, doc: &Doc, footer: &str) -> String 
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (visible(title)) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(PICTURES)) }
             }
-            body {
+            body.pictures {
                 header { h1 { "fifo-retain" } p.quiet { (visible(about)) } }
                 main {
                     @for block in &doc.alarms { (part(block)) }
                     @for line in &doc.summary { p { strong { (visible(line)) } } }
                     (part(&Block::List(doc.remarks.clone())))
                     @for block in &doc.blocks { (part(block)) }
+                    (below)
                 }
                 footer { (visible(footer)) }
             }

@@ -3,10 +3,12 @@
 //! A comment takes only so many bytes. Each part is either whole or counted, those at the end are counted first, and a line at
 //! the top says that something is only counted.
 
-use super::doc::{Block, Doc, Entry, LineCount, Row, Table, counts};
+use super::doc::{Block, Doc, Entry, Row, Table};
 use super::escape::{cut, markdown as escaped, visible};
 use super::style::Tone;
 use super::words::counted;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// The first line of every plan, by which a pipeline finds its earlier comment and replaces it.
 pub const MARKER: &str = "<!-- fifo-retain plan -->";
@@ -22,16 +24,6 @@ const NAME_CHARS_MAX: usize = 60;
 /// The longest other text shown, in characters.
 const TEXT_CHARS_MAX: usize = 300;
 
-/// How much of a part is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Whole,
-    /// Counted, of VMs by policy and action.
-    Counted,
-    /// Counted in a line.
-    Least,
-}
-
 /// Writes a document, in at most `max_bytes` where these are given. Fewer than [`MAX_BYTES_LEAST`] may not be kept to.
 pub fn written(doc: &Doc, marker: Option<&str>, max_bytes: Option<usize>) -> String {
     let remarks = Block::List(doc.remarks.clone());
@@ -39,7 +31,7 @@ pub fn written(doc: &Doc, marker: Option<&str>, max_bytes: Option<usize>) -> Str
     let summary: String = doc.summary.iter().map(|line| format!("**{}**\n\n", escaped(line))).collect();
     // A safety stop stands first and is counted last.
     let parts: Vec<&Block> = doc.alarms.iter().chain([&remarks]).chain(&doc.blocks).collect();
-    let mut texts: Vec<String> = parts.iter().map(|part| text(part, Level::Whole)).collect();
+    let mut texts: Vec<String> = parts.iter().map(|part| text(part)).collect();
     let mut notice = String::new();
     if let Some(max_bytes) = max_bytes {
         let fixed = marker.len() + summary.len();
@@ -49,15 +41,13 @@ pub fn written(doc: &Doc, marker: Option<&str>, max_bytes: Option<usize>) -> Str
         if is_over(&texts, "") {
             notice = format!("**{max_bytes} bytes do not hold all of it: some is only counted here.**\n\n");
         }
-        for level in [Level::Counted, Level::Least] {
-            for (text_of, part) in (0..parts.len()).rev().zip(parts.iter().rev()) {
-                if !is_over(&texts, &notice) {
-                    break;
-                }
-                let counted = text(part, level);
-                if counted.len() < texts[text_of].len() {
-                    texts[text_of] = counted;
-                }
+        for (place, part) in parts.iter().enumerate().rev() {
+            if !is_over(&texts, &notice) {
+                break;
+            }
+            let counted = counted_text(part);
+            if counted.len() < texts[place].len() {
+                texts[place] = counted;
             }
         }
     }
@@ -67,25 +57,18 @@ pub fn written(doc: &Doc, marker: Option<&str>, max_bytes: Option<usize>) -> Str
 }
 
 /// Writes a part, with an empty line behind it.
-fn text(block: &Block, level: Level) -> String {
-    let left_out = |count: usize, noun: &str| format!("… {} left out here\n\n", counted(count, noun));
+fn text(block: &Block) -> String {
     match block {
         block if block.is_empty() => String::new(),
         Block::Heading(text) => format!("### {}\n\n", escaped(text)),
         Block::Para(tone, text) => format!("{}\n\n", toned(*tone, &cell(text))),
-        Block::List(items) if level == Level::Whole => {
+        Block::List(items) => {
             let item = |(tone, text): &(Tone, String)| format!("- {}\n", toned(*tone, &cell(text)));
             items.iter().map(item).collect::<String>() + "\n"
         }
-        Block::List(items) => left_out(items.len(), "line"),
-        Block::Table(table) if level == Level::Whole => table_text(table),
-        Block::Table(table) => left_out(table.rows.len(), "row"),
-        Block::Entries(entries) => match level {
-            Level::Whole => entries_text(entries),
-            Level::Counted => counts_text(entries),
-            Level::Least => least_text(entries),
-        },
-        Block::Lines { title, lines } if level == Level::Whole => {
+        Block::Table(table) => table_text(table),
+        Block::Entries(entries) => entries_text(entries),
+        Block::Lines { title, lines } => {
             // No line can close a fence that is longer than every run of backticks in them.
             let runs = lines.iter().flat_map(|(_, line)| line.split(|letter| letter != '`').map(str::len));
             let fence = "`".repeat(runs.max().unwrap_or(0).max(2) + 1);
@@ -94,12 +77,32 @@ fn text(block: &Block, level: Level) -> String {
             let fenced = format!("{fence}{language}\n{lines}{fence}\n\n");
             title.as_ref().map_or(fenced.clone(), |title| folded(title, &fenced))
         }
+        Block::Details { title, blocks } => folded(title, &blocks.iter().map(text).collect::<String>()),
+    }
+}
+
+/// Counts what is in a part, with an empty line behind it.
+fn counted_text(block: &Block) -> String {
+    let left_out = |count: usize, noun: &str| format!("… {} left out here\n\n", counted(count, noun));
+    match block {
+        block if block.is_empty() => String::new(),
+        Block::Heading(_) | Block::Para(..) => text(block),
+        Block::List(items) => left_out(items.len(), "line"),
+        Block::Table(table) => left_out(table.rows.len(), "row"),
+        Block::Entries(entries) => {
+            let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+            for line in entries.iter().flat_map(|entry| &entry.lines) {
+                *counts.entry((Reverse(line.tone), line.verb)).or_default() += line.count;
+            }
+            let part = |((tone, verb), count): ((Reverse<Tone>, &str), usize)| {
+                toned(tone.0, &format!("{count} {verb}"))
+            };
+            let parts: Vec<String> = counts.into_iter().map(part).collect();
+            format!("Only counted here: {}\n\n", parts.join(", "))
+        }
         Block::Lines { title, lines } => {
             let title = title.as_ref().map_or_else(String::new, |title| format!("{}: ", escaped(title)));
             format!("{title}{}", left_out(lines.len(), "line"))
-        }
-        Block::Details { title, blocks } if level == Level::Whole => {
-            folded(title, &blocks.iter().map(|block| text(block, level)).collect::<String>())
         }
         Block::Details { title, .. } => format!("{}: left out here\n\n", escaped(title)),
     }
@@ -178,23 +181,4 @@ fn entries_text(entries: &[Entry]) -> String {
         }
     }
     text + "\n"
-}
-
-fn counts_text(entries: &[Entry]) -> String {
-    let line = |((tone, verb, policy), LineCount { things, vms }): (
-        (std::cmp::Reverse<Tone>, &str, &str),
-        LineCount,
-    )| { row(&[escaped(policy), toned(tone.0, verb), things.to_string(), vms.to_string()]) };
-    let rows: String = counts(entries, |entry| entry.policy.as_str()).into_iter().map(line).collect();
-    format!(
-        "No room to list them, so counted by policy and action:\n\n{}{rows}\n",
-        head(&["policy", "", "count", "VMs"])
-    )
-}
-
-fn least_text(entries: &[Entry]) -> String {
-    let counts = counts(entries, |_| ()).into_iter();
-    let parts: Vec<String> =
-        counts.map(|((tone, verb, ()), count)| toned(tone.0, &format!("{} {verb}", count.things))).collect();
-    format!("No room to list them: {}\n\n", parts.join(", "))
 }

@@ -6,16 +6,18 @@
 //! harmless where it is printed: see [`visible`].
 
 pub mod change;
+pub mod check;
 pub mod diff;
 mod doc;
 mod escape;
+mod exit;
 mod groups;
-mod html;
+mod history;
+pub mod html;
 pub mod json;
 mod layout;
 pub mod markdown;
 pub mod metrics;
-mod natural;
 mod notes;
 pub mod page;
 pub mod plan;
@@ -26,6 +28,7 @@ pub mod status;
 pub mod stop;
 mod style;
 pub mod text;
+pub mod verify;
 mod words;
 
 #[cfg(test)]
@@ -33,6 +36,8 @@ mod tests;
 
 pub use doc::Doc;
 pub use escape::visible;
+pub use exit::{Exit, Failure};
+pub use history::{RunEnd, RunHistory, RunSummary};
 pub use layout::wrapped;
 pub use run::{Problem, ProblemCode};
 pub use style::{Styles, Tone};

@@ -1,18 +1,21 @@
 //! The page of `--listen`, for people who want to know whether the last runs were successful. Nothing on it changes anything.
 
 use super::doc::{Block, Column, Doc, Row, Table};
-use super::html;
-use super::run::{Problem, run_problems, summary, vm_problems};
-use super::status::{table, totals, verdict_text, worst_first};
+use super::html::{self, fleet::fleet};
+use super::run::{Problem, run_problems, summary};
+use super::status::{entries, totals, verdict_text, worst_first};
 use super::stop;
 use super::style::Tone;
+use super::text::Detail;
+use super::verify::{KnownVms, with_proofs};
 use super::words::{
     action_text, counted, counts_text, instant_text, listed, outcome_text, span_text, vm_id, vm_name,
 };
-use crate::apply::{ActionKind, ActionOutcome, RunReport};
-use crate::insight::status::{BackupHealth, Health};
-use crate::run::{Exit, RunHistory, RunSummary};
+use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
+use crate::insight::status::{BackupHealth, Health, VmHealth};
+use crate::report::{Exit, RunHistory, RunSummary};
 use chrono::{DateTime, Utc};
+use maud::html;
 use std::collections::BTreeMap;
 
 const ACTION_COLUMNS: [Column; 4] = [
@@ -44,24 +47,73 @@ pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
     );
     let title =
         endpoint.map_or_else(|| "fifo-retain".to_owned(), |endpoint| format!("fifo-retain: {endpoint}"));
-    html::page(&title, &about, &document(history, health.as_ref(), now), &footer)
+    let vms = health.as_ref().map_or_else(|| html! {}, |health| fleet(health, true));
+    let doc = document(history, health.as_ref(), now);
+    let doc = health.as_ref().map_or(doc.clone(), |health| proofs(doc, health, &history.verified));
+    html::page(&title, &about, &doc, &vms, &footer)
+}
+
+/// Writes the page of `status`: the same VMs without any run.
+pub fn status_page(health: &Health, known: &KnownVms, stop: Option<&SafetyStop>, identity: &str) -> String {
+    let alarms = stop.map(stop::blocks).unwrap_or_default();
+    let out = out_text(health);
+    let headline = if out.is_empty() {
+        "All VMs that a policy wants are safe".to_owned()
+    } else {
+        format!("VMs: {out}")
+    };
+    let tone = if stop.is_some() || !out.is_empty() { Tone::Alarm } else { Tone::Fine };
+    let mut blocks = vec![Block::Para(tone, headline)];
+    blocks.extend(vms(health, &[]));
+    let about = format!("Backups of {}, read {identity}", health.endpoint);
+    let footer = format!(
+        "fifo-retain {}, as of {}. Times of backups are in {}.",
+        env!("CARGO_PKG_VERSION"),
+        instant_text(health.at),
+        health.timezone
+    );
+    let title = format!("fifo-retain: {}", health.endpoint);
+    let doc = proofs(Doc { alarms, blocks, ..Doc::default() }, health, known);
+    html::page(&title, &about, &doc, &fleet(health, false), &footer)
+}
+
+fn proofs(doc: Doc, health: &Health, known: &KnownVms) -> Doc {
+    let vms: Vec<_> = health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
+    with_proofs(doc, known, &vms)
+}
+
+/// Reports what is wrong with VMs, and counts them all.
+fn vms(health: &Health, problems: &[Problem]) -> Vec<Block> {
+    let mut blocks = by_kind(problems);
+    let out: Vec<&VmHealth> = worst_first(health).into_iter().filter(|vm| vm.verdict.is_out()).collect();
+    if !out.is_empty() {
+        let title = format!("What is wrong with {}, and what to do", counted(out.len(), "VM"));
+        blocks.push(Block::Details { title, blocks: vec![Block::Entries(entries(&out, Detail::Usual))] });
+    }
+    blocks.push(Block::Heading("VMs".to_owned()));
+    let read = format!("{} As FiFo was read {}.", totals(health), instant_text(health.at));
+    blocks.push(Block::Para(Tone::Plain, read));
+    blocks
+}
+
+/// Counts the VMs that are out: `1 too old, 2 unreadable`; empty where none is.
+fn out_text(health: &Health) -> String {
+    let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
+    let all =
+        [BackupHealth::NoBackup, BackupHealth::TooOld, BackupHealth::Conflict, BackupHealth::Unreadable];
+    listed(all.map(|verdict| (count(verdict), verdict_text(verdict).1)))
 }
 
 /// Reports the runs of a process and how the VMs stand.
 fn document(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Doc {
     let mut blocks = runs(history, health, now);
+    blocks.extend(history.last.as_ref().and_then(|last| last.report.as_ref()).and_then(actions));
     if let Some(health) = health {
         let mut problems: Vec<Problem> = history.last.iter().flat_map(run_problems).collect();
         // The failure of the run is above already.
         problems.retain(|problem| problem.alias.is_some());
-        problems.extend(vm_problems(&health.vms));
-        blocks.extend(by_kind(&problems));
-        blocks.push(Block::Heading("VMs".to_owned()));
-        let read = format!("{} As FiFo was read {}.", totals(health), instant_text(health.at));
-        blocks.push(Block::Para(Tone::Plain, read));
-        blocks.push(Block::Table(table(&worst_first(health))));
+        blocks.extend(vms(health, &problems));
     }
-    blocks.extend(history.last.as_ref().and_then(|last| last.report.as_ref()).and_then(actions));
     let alarms = history.safety_stop.as_ref().map(stop::blocks).unwrap_or_default();
     Doc { alarms, blocks, ..Doc::default() }
 }
@@ -70,12 +122,7 @@ fn document(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -
 fn runs(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Vec<Block> {
     let last = history.last.as_ref();
     let ended = last.and_then(|last| last.ended);
-    let out = health.map_or_else(String::new, |health| {
-        let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
-        let all =
-            [BackupHealth::NoBackup, BackupHealth::TooOld, BackupHealth::Conflict, BackupHealth::Unreadable];
-        listed(all.map(|verdict| (count(verdict), verdict_text(verdict).1)))
-    });
+    let out = health.map_or_else(String::new, out_text);
     let tone = match ended {
         _ if history.is_stopped() || !out.is_empty() => Tone::Alarm,
         None => Tone::Plain,

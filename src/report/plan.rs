@@ -1,18 +1,17 @@
 //! The document of a plan: what is to be done to which VM and why, then what is worth knowing, then the counts.
 
 use super::doc::{Block, Doc, Entry, Line};
-use super::groups::{entry_head, gathered, grouped, same_or_example};
-use super::natural;
-use super::notes::{ProblemName, is_explanation, is_held_back, note_line, problem_of};
+use super::groups::{entry_head, gathered, grouped, natural, same_or_example};
+use super::notes::{flaw_of, is_explanation, is_held_back, note_line, problem_of};
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
 use super::words::{counted, held_text, instant_text, listed};
 use crate::apply::SafetyStop;
 use crate::insight::Estimate;
+use crate::inventory::BackupId;
 use crate::plan::{
-    Action, BackupKind, Create, DeleteCloud, DeleteLocal, Note, NoteCode, Plan, Status, Summary, VmPlan,
-    bytes_text,
+    Action, Create, DeleteCloud, DeleteLocal, Note, NoteCode, Plan, Status, Summary, VmPlan, bytes_text,
 };
 use crate::policy::minute_text;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,57 +90,39 @@ fn is_shown(vm: &VmPlan, detail: Detail) -> bool {
 /// Reports VMs in natural order; those with the same change as one, where there are many.
 fn entries(vms: &[&VmPlan], detail: Detail) -> Vec<Entry> {
     let mut vms = vms.to_vec();
-    vms.sort_by(|a, b| natural::compare(&a.alias, &b.alias));
-    grouped(&vms, Key::of, detail == Detail::Full).iter().map(|vms| entry(vms, detail)).collect()
+    vms.sort_by_cached_key(|vm| natural(&vm.alias));
+    grouped(&vms, key, detail == Detail::Full).iter().map(|vms| entry(vms, detail)).collect()
 }
 
-/// What VMs that are shown as one have in common.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Key<'p> {
-    policy: Option<&'p str>,
-    status: Status,
-    actions: BTreeSet<ActionKey<'p>>,
-    notes: Vec<NoteCode>,
-}
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum ActionKey<'p> {
-    Create { tier: &'p str, parent_tier: Option<&'p str> },
-    DeleteLocal { is_new: bool, tier: &'p str, flaw: Option<ProblemName>, after_create: bool },
-    DeleteCloud { tier: &'p str },
-}
-
-impl<'p> Key<'p> {
-    fn of(vm: &&'p VmPlan) -> Self {
-        Self {
-            policy: vm.policy.as_deref(),
-            status: vm.status,
-            actions: vm.actions.iter().map(|action| ActionKey::of(vm, action)).collect(),
-            notes: vm.notes.iter().filter(|note| is_explanation(note)).map(|note| note.code).collect(),
+/// Says what actions that are shown as one have in common: `daily, incremental on each VM's weekly`, `failed daily`. A snapshot's
+/// flaw is named since it may be the only copy of that moment.
+fn label(vm: &VmPlan, action: &Action) -> String {
+    match action {
+        Action::Create(Create { tier, parent: None, .. }) => format!("{tier}, full"),
+        Action::Create(Create { tier, parent_tier, .. }) => {
+            format!("{tier}, incremental on each VM's {}", parent_tier.as_deref().unwrap_or("backup"))
         }
+        Action::DeleteLocal(DeleteLocal { tier, taken: None, .. }) => format!("the new {tier}"),
+        Action::DeleteLocal(DeleteLocal { tier, backup, .. }) => {
+            let mut notes = vm.notes.iter().filter(|note| backup.is_some() && note.backup == *backup);
+            let flaw = notes.find_map(flaw_of);
+            flaw.map_or_else(|| tier.clone(), |flaw| format!("{flaw} {tier}"))
+        }
+        Action::DeleteCloud(DeleteCloud { tier, .. }) => tier.clone(),
     }
 }
 
-impl<'p> ActionKey<'p> {
-    fn of(vm: &VmPlan, action: &'p Action) -> Self {
-        match action {
-            Action::Create(Create { tier, parent, parent_tier, .. }) => {
-                let parent_tier = parent.map(|_| parent_tier.as_deref().unwrap_or("backup"));
-                Self::Create { tier, parent_tier }
-            }
-            Action::DeleteLocal(DeleteLocal { backup, tier, after_create, .. }) => Self::DeleteLocal {
-                is_new: backup.is_none(),
-                tier,
-                flaw: vm
-                    .notes
-                    .iter()
-                    .filter(|note| backup.is_some() && note.backup == *backup)
-                    .find_map(problem_of),
-                after_create: *after_create,
-            },
-            Action::DeleteCloud(DeleteCloud { tier, .. }) => Self::DeleteCloud { tier },
-        }
-    }
+/// Returns what actions of one kind and tier have in common.
+fn action_key(vm: &VmPlan, action: &Action) -> (Tone, String, bool) {
+    let is_after_create = action.as_local_delete().is_some_and(|delete| delete.after_create);
+    (tone_and_verbs(action).0, label(vm, action), is_after_create)
+}
+
+/// Returns what VMs that are shown as one have in common.
+fn key<'p>(vm: &&'p VmPlan) -> (Option<&'p str>, Status, BTreeSet<(Tone, String, bool)>, Vec<NoteCode>) {
+    let actions = vm.actions.iter().map(|action| action_key(vm, action)).collect();
+    let notes = vm.notes.iter().filter(|note| is_explanation(note)).map(|note| note.code).collect();
+    (vm.policy.as_deref(), vm.status, actions, notes)
 }
 
 /// Puts into words what a plan has for a VM, or for several with the same key.
@@ -154,7 +135,7 @@ fn entry(vms: &[&VmPlan], detail: Detail) -> Entry {
     // The reason stands above the actions that are not carried out.
     lines.extend(note_lines(vms, is_held_back));
     let actions = vms.iter().flat_map(|vm| vm.actions.iter().map(move |action| (*vm, action)));
-    let actions = gathered(vms.len(), actions, |(vm, action)| ActionKey::of(vm, action));
+    let actions = gathered(vms.len(), actions, |(vm, action)| action_key(vm, action));
     lines.extend(actions.iter().map(|of| action_line(of, detail)));
     let is_wanted = |note: &Note| !is_held_back(note) && (detail == Detail::Full || is_explanation(note));
     lines.extend(note_lines(vms, is_wanted));
@@ -175,96 +156,73 @@ fn note_lines(vms: &[&VmPlan], is_wanted: impl Fn(&Note) -> bool) -> Vec<Line> {
 
 type Planned<'p> = (&'p VmPlan, &'p Action);
 
-/// Puts an action into words, or several of one kind and tier.
-pub(super) fn action_line(of: &[Planned<'_>], detail: Detail) -> Line {
-    let Some(&(vm, action)) = of.first() else { return Line::default() };
-    let (tone, verb, held) = match action {
+/// Returns how urgent an action is, what it does, and what it would do on a suspended VM.
+fn tone_and_verbs(action: &Action) -> (Tone, &'static str, &'static str) {
+    match action {
         Action::Create(_) => (Tone::Create, "create", "would create"),
         Action::DeleteLocal(_) => (Tone::Delete, "delete locally", "would delete locally"),
         Action::DeleteCloud(_) => (Tone::Destroy, "delete from storage", "would delete from storage"),
-    };
+    }
+}
+
+/// Puts an action into words, or several of one kind and tier.
+pub(super) fn action_line(of: &[Planned<'_>], detail: Detail) -> Line {
+    let Some(&(vm, action)) = of.first() else { return Line::default() };
+    let (tone, verb, held) = tone_and_verbs(action);
     let (tone, verb) = if vm.is_suspended() { (Tone::Held, held) } else { (tone, verb) };
     let texts: Vec<String> = of.iter().map(|(vm, action)| action_text(vm, action, detail)).collect();
     let is_same = texts.iter().all(|text| *text == texts[0]);
     let what = match action {
         _ if of.len() == 1 => texts[0].clone(),
         Action::Create(_) if is_same => texts[0].clone(),
-        Action::Create(create) if create.parent.is_none() => format!("{}, full", create.tier),
-        Action::Create(create) => {
-            let parent = create.parent_tier.as_deref().unwrap_or("backup");
-            format!("{}, incremental on each VM's {parent}", create.tier)
-        }
+        Action::Create(_) => label(vm, action),
         Action::DeleteLocal(_) if is_same => format!("{}, {} snapshots", texts[0], of.len()),
-        Action::DeleteLocal(_) => {
-            let (begin, _) = texts[0].split_once(" of ").unwrap_or((&texts[0], ""));
-            format!("{begin}, {} snapshots of different times", of.len())
-        }
+        Action::DeleteLocal(_) => format!("{}, {} snapshots of different times", label(vm, action), of.len()),
         Action::DeleteCloud(delete) => {
             let deletes = || of.iter().filter_map(|(_, action)| action.as_cloud_delete());
             let bytes = deletes().filter_map(|delete| delete.size_bytes).fold(0, u64::saturating_add);
-            let oldest = deletes().map(|delete| delete.taken).min().unwrap_or(delete.taken);
-            format!(
-                "{}, {} backups since {}, {}",
-                delete.tier,
-                of.len(),
-                minute_text(oldest),
-                bytes_text(bytes)
-            )
+            let oldest = minute_text(deletes().map(|delete| delete.taken).min().unwrap_or(delete.taken));
+            format!("{}, {} backups since {oldest}, {}", delete.tier, of.len(), bytes_text(bytes))
         }
     };
-    let reasons: Vec<String> = of.iter().map(|(_, action)| reason_text(action)).collect();
+    let reasons = || of.iter().map(|(_, action)| reason_of(action));
     let due = of.iter().filter_map(|(_, action)| action.as_create()).map(|create| create.due_since).min();
     let why = match due {
-        Some(due) if reasons.iter().any(|reason| *reason != reasons[0]) => {
+        Some(due) if reasons().any(|reason| reason != reason_of(action)) => {
             format!("due since {} or later", due.format("%a %Y-%m-%d %H:%M"))
         }
-        _ => same_or_example(reasons.iter().map(String::as_str)),
+        _ => same_or_example(reasons()),
     };
     Line { count: of.len(), ..Line::new(tone, verb, what).because(why) }
 }
 
-fn reason_text(action: &Action) -> String {
+fn reason_of(action: &Action) -> &str {
     match action {
-        Action::Create(create) => create.reason.clone(),
-        Action::DeleteLocal(delete) => delete.reason.clone(),
-        Action::DeleteCloud(delete) => delete.reason.clone(),
+        Action::Create(create) => &create.reason,
+        Action::DeleteLocal(delete) => &delete.reason,
+        Action::DeleteCloud(delete) => &delete.reason,
     }
 }
 
-/// Names what an action makes or deletes: `failed daily of 2026-11-22 01:00`. A snapshot's flaw is named since it may be the
-/// only copy of that moment.
-pub(super) fn action_text(vm: &VmPlan, action: &Action, detail: Detail) -> String {
-    let id = |backup: Option<crate::inventory::BackupId>| {
+/// Names what an action makes or deletes: `failed daily of 2026-11-22 01:00`.
+fn action_text(vm: &VmPlan, action: &Action, detail: Detail) -> String {
+    let id = |backup: Option<BackupId>| {
         let id = backup.filter(|_| detail == Detail::Full);
         id.map_or_else(String::new, |id| format!(" ({})", id.short()))
     };
+    let of = |taken: Option<_>| taken.map_or_else(String::new, |at| format!(" of {}", minute_text(at)));
     match action {
-        Action::Create(create) if create.kind == BackupKind::Full => format!("{}, full", create.tier),
-        Action::Create(create) => {
-            let tier = create.parent_tier.as_deref().unwrap_or("backup");
-            let taken =
-                create.parent_taken.map_or_else(String::new, |taken| format!(" of {}", minute_text(taken)));
-            format!("{}, incremental on the {tier}{taken}{}", create.tier, id(create.parent))
+        Action::Create(Create { tier, parent: Some(parent), parent_tier, parent_taken, .. }) => {
+            let parent_tier = parent_tier.as_deref().unwrap_or("backup");
+            format!("{tier}, incremental on the {parent_tier}{}{}", of(*parent_taken), id(Some(*parent)))
         }
+        Action::Create(_) => label(vm, action),
         Action::DeleteLocal(delete) => {
-            let Some(taken) = delete.taken else { return format!("the new {}", delete.tier) };
-            let mut notes =
-                vm.notes.iter().filter(|note| delete.backup.is_some() && note.backup == delete.backup);
-            let flaw = notes.find_map(|note| match problem_of(note)? {
-                ProblemName::Flaw(flaw) => Some(format!("{flaw} ")),
-                ProblemName::Other(_) => None,
-            });
-            format!(
-                "{}{} of {}{}",
-                flaw.unwrap_or_default(),
-                delete.tier,
-                minute_text(taken),
-                id(delete.backup)
-            )
+            format!("{}{}{}", label(vm, action), of(delete.taken), id(delete.backup))
         }
         Action::DeleteCloud(delete) => {
             let size = delete.size_bytes.map_or_else(String::new, |bytes| format!(", {}", bytes_text(bytes)));
-            format!("{} of {}{}{size}", delete.tier, minute_text(delete.taken), id(Some(delete.backup)))
+            format!("{}{}{}{size}", delete.tier, of(Some(delete.taken)), id(Some(delete.backup)))
         }
     }
 }
@@ -356,16 +314,15 @@ fn remarks(plan: &Plan, detail: Detail) -> Vec<(Tone, String)> {
 
 /// Counts what is wrong with single backups, over all VMs; `None` when nothing is.
 fn problems(vms: &[VmPlan]) -> Option<String> {
-    let mut counts: BTreeMap<NoteCode, (usize, ProblemName)> = BTreeMap::new();
+    let mut counts: BTreeMap<NoteCode, (usize, String)> = BTreeMap::new();
     let mut troubled = 0;
     for vm in vms {
-        let before: usize = counts.values().map(|(count, _)| count).sum();
-        for (code, name) in vm.notes.iter().filter_map(|note| Some((note.code, problem_of(note)?))) {
+        let found: Vec<_> = vm.notes.iter().filter_map(|note| Some((note.code, problem_of(note)?))).collect();
+        troubled += usize::from(!found.is_empty());
+        for (code, name) in found {
             counts.entry(code).or_insert((0, name)).0 += 1;
         }
-        troubled += usize::from(counts.values().map(|(count, _)| count).sum::<usize>() > before);
     }
-    let parts: Vec<String> =
-        counts.into_values().map(|(count, what)| counted(count, &what.to_string())).collect();
+    let parts: Vec<String> = counts.into_values().map(|(count, what)| counted(count, &what)).collect();
     (troubled > 0).then(|| format!("{} on {}", parts.join(", "), counted(troubled, "VM")))
 }

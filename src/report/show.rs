@@ -40,8 +40,7 @@ pub fn document(
             if vm.alias.is_empty() && vm.uuid.is_some() { uuid.clone() } else { vm_name(&vm.alias, vm.uuid) };
         let id = if name == uuid { String::new() } else { uuid };
         blocks.push(Block::Entries(vec![super::doc::Entry { name, id, lines: lines(vm, detail), ..head }]));
-        let rows: Vec<Row> = vm.backups.iter().map(|backup| row(vm, backup, detail)).collect();
-        blocks.push(Block::Table(Table { columns: &COLUMNS, rows, folded: None }));
+        blocks.push(Block::Table(table(vm, detail)));
     }
     Doc {
         alarms: stop.map(stop::blocks).unwrap_or_default(),
@@ -49,6 +48,12 @@ pub fn document(
         remarks: vec![(Tone::Plain, origin(&explained.endpoint, identity, &explained.timezone))],
         summary: vec![totals(explained)],
     }
+}
+
+/// Lists a VM's backups as a tree.
+pub(super) fn table(vm: &VmExplanation, detail: Detail) -> Table {
+    let rows = vm.backups.iter().map(|backup| row(vm, backup, detail)).collect();
+    Table { columns: &COLUMNS, rows, folded: None }
 }
 
 /// Returns the last line: `Shown: 9 backups on 1 VM, 14.2 GiB stored; 2 snapshots local, 415.9 MiB of quota.`
@@ -65,7 +70,7 @@ fn totals(explained: &Explanation) -> String {
     )
 }
 
-fn lines(vm: &VmExplanation, detail: Detail) -> Vec<Line> {
+pub(super) fn lines(vm: &VmExplanation, detail: Detail) -> Vec<Line> {
     let notes = vm.notes.iter().filter(|_| detail > Detail::Brief);
     let mut lines: Vec<Line> = notes.map(|note| note_line(note, Status::UpToDate)).collect();
     if vm.backups.is_empty() && vm.uuid.is_some() {

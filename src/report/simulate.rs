@@ -46,13 +46,8 @@ pub fn document(after: Simulated<'_>, before: Option<Simulated<'_>>) -> Doc {
         blocks.extend(calendar(simulated, policy));
         let both = new.zip(old.flatten());
         blocks.push(Block::Table(months(&simulated.days, both.map(|(_, (old, _))| old.days.as_slice()))));
-        match both {
-            Some(((new, policy), (old, old_policy))) => {
-                blocks.push(Block::Para(Tone::Plain, format!("Before: {}", sentence(old, old_policy))));
-                blocks.push(Block::Para(Tone::Plain, format!("After: {}", sentence(new, policy))));
-            }
-            None => blocks.push(Block::Para(Tone::Plain, sentence(simulated, policy))),
-        }
+        let says = sentences((simulated, policy), both.map(|(_, old)| *old));
+        blocks.extend(says.into_iter().map(|says| Block::Para(Tone::Plain, says)));
     }
     Doc { blocks, ..Doc::default() }
 }
@@ -100,7 +95,7 @@ fn calendar(simulated: &PolicySimulation, policy: &Policy) -> [Block; 2] {
 }
 
 /// Gives each tier a letter of its own, where its name has one that is left.
-fn letters(policy: &Policy) -> Vec<char> {
+pub(super) fn letters(policy: &Policy) -> Vec<char> {
     let mut letters = Vec::new();
     for tier in &policy.tiers {
         let is_left = |letter: &char| letter.is_ascii_alphabetic() && !letters.contains(letter);
@@ -115,7 +110,7 @@ fn month_of(day: &Day) -> String {
 }
 
 /// Counts each month: what there is at its end, what was done in it, and the worst of it.
-fn months(days: &[Day], before: Option<&[Day]>) -> Table {
+pub(super) fn months(days: &[Day], before: Option<&[Day]>) -> Table {
     type Number = fn(&Totals) -> String;
     const NUMBERS: [Number; 9] = [
         |month| month.stored.to_string(),
@@ -143,6 +138,18 @@ fn months(days: &[Day], before: Option<&[Day]>) -> Table {
     };
     let months = days.chunk_by(|one, other| month_of(one) == month_of(other));
     Table { columns: &COLUMNS, rows: months.map(row).collect(), folded: None }
+}
+
+/// Says what a policy comes to, before and after where both are given.
+pub(super) fn sentences(
+    (new, policy): (&PolicySimulation, &Policy),
+    before: Option<(&PolicySimulation, &Policy)>,
+) -> Vec<String> {
+    let new = sentence(new, policy);
+    match before {
+        Some((old, policy)) => vec![format!("Before: {}", sentence(old, policy)), format!("After: {new}")],
+        None => vec![new],
+    }
 }
 
 /// Says what the policy comes to: how far back one can go, what a restore reads, and where storage settles.

@@ -1,8 +1,7 @@
 //! The document of the status of VMs: a table, what is wrong with those that are out, then the counts.
 
 use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
-use super::groups::{entry_head, grouped, same_or_example};
-use super::natural;
+use super::groups::{entry_head, grouped, natural, same_or_example};
 use super::notes::{is_problem, note_line};
 use super::stop;
 use super::style::Tone;
@@ -83,7 +82,7 @@ pub(super) fn worst_first(health: &Health) -> Vec<&VmHealth> {
         BackupHealth::Unprotected => 6,
     };
     let mut vms: Vec<&VmHealth> = health.vms.iter().collect();
-    vms.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| natural::compare(&a.alias, &b.alias)));
+    vms.sort_by_cached_key(|vm| (rank(vm), natural(&vm.alias)));
     vms
 }
 
@@ -150,7 +149,7 @@ pub(super) fn table(vms: &[&VmHealth]) -> Table {
 }
 
 /// Lists what is wrong in single words, each with its number where there are several: `2 failed, blocked`.
-fn problems_text(vm: &VmHealth) -> String {
+pub(super) fn problems_text(vm: &VmHealth) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     // The state column shows its own word already.
     let (_, state) = verdict_text(vm.verdict);
@@ -173,7 +172,7 @@ fn problems_text(vm: &VmHealth) -> String {
 }
 
 /// Reports VMs in the given order; those with the same problems as one, where there are many.
-fn entries(vms: &[&VmHealth], detail: Detail) -> Vec<Entry> {
+pub(super) fn entries(vms: &[&VmHealth], detail: Detail) -> Vec<Entry> {
     let key = |vm: &&VmHealth| {
         let verbs: Vec<&str> = lines(vm, detail).iter().map(|line| line.verb).collect();
         (vm.policy.as_ref().map(Name::to_string), verbs)

@@ -3,18 +3,10 @@
 use crate::apply::{ActionKind, ActionOutcome, RunCounts};
 use crate::insight::status::{NewestBackup, NextDue};
 use crate::inventory::VmId;
+pub use crate::inventory::vm_name;
 use crate::plan::{SnapshotUsage, bytes_text};
 use crate::policy::minute_text;
 use chrono::{DateTime, Utc};
-
-/// Names a VM: by its alias, or by the beginning of its UUID where that is empty.
-pub fn vm_name(alias: &str, uuid: Option<VmId>) -> String {
-    match (alias, uuid) {
-        ("", Some(id)) => id.short(),
-        ("", None) => "(no UUID)".to_owned(),
-        (alias, _) => alias.to_owned(),
-    }
-}
 
 /// Returns what stands behind a VM's name: the beginning of its UUID, unless that is the name.
 pub(super) fn vm_id(alias: &str, uuid: Option<VmId>) -> String {

@@ -3,7 +3,7 @@
 use super::output::{ask, ask_line};
 use crate::apply::Approval;
 use crate::plan::{ConfirmedPlan, Plan, SkipReason, VmPlan, confirm};
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -11,7 +11,6 @@ use std::path::Path;
 /// The largest file that is read as a plan, in bytes: a plan of a hundred thousand VMs.
 const PLAN_BYTES_MAX: u64 = 256 << 20;
 
-/// What is approved.
 pub(super) enum Approved {
     Everything,
     /// What a plan lists that a person has seen and agreed to.
@@ -19,10 +18,9 @@ pub(super) enum Approved {
     Saved(SavedFile),
 }
 
-/// A plan that was saved.
+/// A plan that was saved, and what it is called.
 pub(super) struct SavedFile {
     plan: Plan,
-    /// What it is called.
     name: String,
 }
 
@@ -45,18 +43,17 @@ impl SavedFile {
                 .because(error)
                 .hint("make a new plan with `fifo-retain plan --out FILE`")
         })?;
-        let backups = match plan.vms.iter().map(VmPlan::cloud_deletes).sum() {
-            0 => return Ok(Self { plan, name }),
-            _ if may_prune => return Ok(Self { plan, name }),
-            1 => "1 backup".to_owned(),
-            count => format!("{count} backups"),
-        };
-        let message = format!("{name} deletes {backups} from storage, for good, and --prune is not given");
+        let deletes = cloud_deletes(&plan);
+        if deletes == 0 || may_prune {
+            return Ok(Self { plan, name });
+        }
+        let backups = if deletes == 1 { "backup" } else { "backups" };
+        let message =
+            format!("{name} deletes {deletes} {backups} from storage, for good, and --prune is not given");
         Err(Failure::usage(message)
             .hint("give --prune to delete them, or make a plan without them: `fifo-retain plan --out FILE`"))
     }
 
-    /// Refuses a plan that was made for another FiFo.
     pub(super) fn refuse_other_endpoint(&self, endpoint: &str) -> Result<(), Failure> {
         if self.plan.endpoint == endpoint {
             return Ok(());
@@ -64,6 +61,10 @@ impl SavedFile {
         let message = format!("{} is a plan for {}, and this is {endpoint}", self.name, self.plan.endpoint);
         Err(Failure::new(message).hint("name the FiFo that the plan was made for"))
     }
+}
+
+fn cloud_deletes(plan: &Plan) -> usize {
+    plan.vms.iter().map(VmPlan::cloud_deletes).sum()
 }
 
 impl Approved {
@@ -74,7 +75,6 @@ impl Approved {
         }
     }
 
-    /// Takes of the plan made now what is approved.
     pub(super) fn work(&self, now: &Plan) -> ConfirmedPlan {
         match self {
             Self::Everything => {
@@ -87,9 +87,8 @@ impl Approved {
                     tracing::warn!("the policies are not those that {name} was made from");
                 }
                 let mut work = confirmed(plan, now, name);
-                if work.vms.is_empty()
-                    && work.skipped.iter().all(|skipped| skipped.why == SkipReason::NothingLeft)
-                {
+                let is_settled = |why| why == SkipReason::NothingLeft;
+                if work.vms.is_empty() && work.skipped.iter().all(|skipped| is_settled(skipped.why)) {
                     tracing::info!("nothing is left to do: all of {name} is done or no longer wanted");
                     // One line for the whole plan instead of one for each VM.
                     work.skipped.clear();
@@ -132,21 +131,23 @@ pub(super) fn skip_text(why: SkipReason) -> String {
 /// # Errors
 ///
 /// The answer was no, or nothing is left to do.
-pub(super) fn asked(plan: Plan, question: &str) -> Result<Plan, Failure> {
+pub(super) fn asked(mut plan: Plan, question: &str) -> Result<Plan, Failure> {
     let nothing_done = || Err(Failure::ending(Exit::Declined, "nothing was done"));
     if !ask(question)? {
         return nothing_done();
     }
-    let deletes: usize = plan.vms.iter().map(VmPlan::cloud_deletes).sum();
+    let deletes = cloud_deletes(&plan);
     if deletes == 0 || has_typed(deletes)? {
         return Ok(plan);
     }
-    let rest = without_prune(plan);
-    if rest.vms.is_empty() {
+    let mut vms = std::mem::take(&mut plan.vms);
+    vms.iter_mut().for_each(|vm| vm.actions.retain(|action| !action.is_cloud_delete()));
+    vms.retain(|vm| !vm.actions.is_empty());
+    if vms.is_empty() {
         return nothing_done();
     }
     tracing::warn!("nothing is deleted from storage; everything else is done");
-    Ok(rest)
+    Ok(plan.limited_to(vms))
 }
 
 fn has_typed(deletes: usize) -> Result<bool, Failure> {
@@ -156,16 +157,8 @@ fn has_typed(deletes: usize) -> Result<bool, Failure> {
     Ok(is_number(&ask_line(&question)?.unwrap_or_default(), deletes))
 }
 
-/// Says whether an answer is just that number.
 fn is_number(answer: &str, number: usize) -> bool {
     answer.trim() == number.to_string()
-}
-
-fn without_prune(mut plan: Plan) -> Plan {
-    let mut vms = std::mem::take(&mut plan.vms);
-    vms.iter_mut().for_each(|vm| vm.actions.retain(|action| !action.is_cloud_delete()));
-    vms.retain(|vm| !vm.actions.is_empty());
-    plan.limited_to(vms)
 }
 
 #[cfg(test)]

@@ -2,20 +2,22 @@
 
 use super::host::Host;
 use super::interrupt::Interrupt;
-use super::order::Order;
-use super::report::Reporting;
-use super::run::{Memory, run};
-use super::serve::Server;
+use super::reporting::Reporting;
+use super::run::{Memory, Order, run};
+use super::serve::{Answer, Asked, Server, vm};
 use super::service;
 use super::site::{self, Shown};
 use crate::apply::StopFile;
-use crate::render::notification;
-use crate::run::{Exit, Failure, RunHistory};
+use crate::report;
+use crate::report::{Exit, Failure, RunHistory};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How much later than planned a run may start, as a share of the interval, so that processes that were started together do
@@ -30,10 +32,6 @@ const STOP_READ_EVERY: Duration = Duration::from_secs(5);
 /// No failure ends it: the next run may succeed, and a loop that has ended makes no backups. A signal does. After backups
 /// vanished, in a run of this process or of another one, no run starts until a person has lifted it, since another
 /// run could delete another chain: with an address this waits for that, and shows it; otherwise it ends.
-///
-/// # Errors
-///
-/// It cannot start: listening on the address or for signals fails.
 pub async fn run_every(
     host: &Host,
     order: &Order<'_>,
@@ -45,9 +43,10 @@ pub async fn run_every(
     interrupt.listen()?;
     let failed = |error| Failure::new("failed to listen for signals").because(error);
     let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
-    let (shown, site) = watch::channel(Shown::new(every, order.deadline.unwrap_or(Duration::MAX)));
+    let (shown, site) = watch::channel(Shown::new(every, order.settings.deadline.unwrap_or(Duration::MAX)));
+    let (wanted, asked) = mpsc::channel(vm::WAITING_MAX);
     let _server = match address {
-        Some(address) => Some(listen(address, site, host).await?),
+        Some(address) => Some(listen(address, site, wanted, host).await?),
         None => None,
     };
     reporting.serves = address.is_some();
@@ -59,23 +58,38 @@ pub async fn run_every(
             Ok(exit)
         }
         never = service::stay_alive() => match never {},
+        never = vm::answer_all(host, order, asked) => match never {},
     }
 }
 
-async fn listen(address: &str, site: watch::Receiver<Shown>, host: &Host) -> Result<Server, Failure> {
+async fn listen(
+    address: &str,
+    site: watch::Receiver<Shown>,
+    wanted: mpsc::Sender<vm::Wanted>,
+    host: &Host,
+) -> Result<Server, Failure> {
     let clock = host.clock;
-    let answer = move |path: &str, accept: Option<&str>| site::answer(&site.borrow(), clock(), path, accept);
-    let server = Server::start(address, answer).await.map_err(|error| {
-        Failure::new(format!("failed to listen on {address}"))
-            .because(error)
-            .hint("is another process listening there? name another address with --listen")
-    })?;
+    let answer = move |asked: Asked| -> BoxFuture<'static, Option<Answer>> {
+        if let Some(vm) = vm::vm_of(&asked.path) {
+            return Box::pin(vm::asked(vm, wanted.clone()).map(Some));
+        }
+        let answer = site::answer(&site.borrow(), clock(), &asked.path, asked.accept.as_deref());
+        Box::pin(ready(answer))
+    };
+    let server =
+        Server::start(address, false, answer).await.map_err(|error| cannot_listen(address, error))?;
     let bound = server.address();
     if !bound.ip().is_loopback() {
         tracing::warn!("{bound} can be reached from other machines, which can then see the names of all VMs");
     }
     tracing::info!("serving /metrics, /healthz and a page at http://{bound}/");
     Ok(server)
+}
+
+pub(super) fn cannot_listen(address: &str, error: io::Error) -> Failure {
+    Failure::new(format!("failed to listen on {address}"))
+        .because(error)
+        .hint("is another process listening there? name another address with --listen")
 }
 
 struct Scheduler<'a> {
@@ -88,7 +102,6 @@ struct Scheduler<'a> {
     memory: Memory,
 }
 
-/// How the loop goes on after a run.
 enum Next {
     AsPlanned,
     AtOnce,
@@ -118,7 +131,6 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Does one run and reports its result.
     async fn run_and_report(&mut self, next: Instant, hangups: &mut Signal) -> Next {
         let host = self.host;
         self.reporting.open_channels();
@@ -126,7 +138,7 @@ impl Scheduler<'_> {
         service::notify(&[NotifyState::Ready, NotifyState::Status("a run is under way")]);
         self.shown.send_modify(|shown| shown.begin(host.now()));
         let mut at_once = false;
-        let (summary, exit) = {
+        let summary = {
             let run = run(host, self.order, &mut self.reporting, &self.interrupt, &mut self.memory);
             let mut run = pin!(run);
             loop {
@@ -140,10 +152,9 @@ impl Scheduler<'_> {
                 }
             }
         };
-        let signal = self.interrupt.caught();
+        let (signal, exit) = (self.interrupt.caught(), summary.exit());
         let is_remembered = summary.failure.is_none() || !summary.has_alarm();
-        let endpoint = summary.endpoint.clone();
-        let stop_file = endpoint.and_then(|endpoint| host.stop_file(&endpoint).ok());
+        let stop_file = summary.endpoint.as_deref().and_then(|endpoint| host.stop_file(endpoint).ok());
         let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
         let stop = stop_file.as_ref().and_then(StopFile::read);
         self.shown.send_modify(|shown| shown.end(summary, stop, host.now(), pause));
@@ -208,7 +219,7 @@ fn reload_policies(host: &Host, order: &Order<'_>) {
 /// Reports to the log and the service manager how the run ended and when the next one starts.
 fn announce_next(history: &RunHistory) {
     let Some(last) = &history.last else { return };
-    let last = notification::summary(last);
+    let last = report::run::summary(last);
     if history.is_stopped() {
         service::status(&format!(
             "safety stop: no run begins until `fifo-retain resume`; the last one: {last}"

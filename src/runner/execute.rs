@@ -1,128 +1,17 @@
-//! Carries a plan out, with everybody who watches, and judges the result.
+//! Who watches a run, and how its result is judged.
 
-use super::fifo::Fifo;
 use super::host::Host;
-use super::interrupt::Interrupt;
-use super::order::Order;
+use super::journal::Journal;
 use super::output::{self, Stream};
 use super::progress::Progress;
 use super::safety_stop::AlarmRecorder;
-use crate::apply::{
-    ActionKind, ActionOutcome, Approval, Event, EventKind, Executor, ExecutorSettings, InFlight, Journal,
-    Observer, ProgressTracker, RunReport, Timing, VmRef,
-};
-use crate::fifo::WriteClient;
-use crate::inventory::{Inventory, VmId};
+use crate::apply::{ActionKind, ActionOutcome, Event, EventKind, Observer, RunReport, Timing, VmRef};
+use crate::inventory::VmId;
 use crate::plan::{NoteCode, Plan, Status, VmPlan};
-use crate::policy::Policies;
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
-
-/// The execution of one plan, with its observers.
-pub(super) struct Execution<'a> {
-    host: &'a Host,
-    order: &'a Order<'a>,
-    interrupt: &'a Interrupt,
-    watchers: Watchers,
-    notes: InFlight,
-}
-
-impl<'a> Execution<'a> {
-    /// Makes ready: opens the journal.
-    pub(super) fn begin(
-        host: &'a Host,
-        order: &'a Order<'a>,
-        interrupt: &'a Interrupt,
-        endpoint: &str,
-        alarms: &AlarmRecorder,
-    ) -> Result<Self, Failure> {
-        output::start();
-        let folder = host.made_state_dir()?;
-        let path = folder.join("journal.jsonl");
-        let journal = Journal::open(&path, Uuid::new_v4()).inspect_err(|error| {
-            // Backups that are not made are worse than a journal that is not written.
-            tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
-        });
-        let journal = journal.ok();
-        let write = |stream, text: &str| {
-            // A closed terminal must not stop a backup.
-            drop(output::write_now(stream, text.as_bytes()));
-        };
-        let progress = Arc::new(Progress::new(&host.output, Box::new(write)));
-        let watchers = Watchers { alarms: alarms.clone(), journal, progress, is_json: host.output.is_json };
-        let notes = InFlight::new(folder, endpoint);
-        Ok(Self { host, order, interrupt, watchers, notes })
-    }
-
-    /// Reports something that is not done, or is otherwise of note.
-    pub(super) fn warn(&self, at: Option<VmRef>, message: String) {
-        let what = EventKind::Warning { at, message };
-        self.watchers.observe(&Event { time: self.host.now(), what });
-    }
-
-    /// Executes what is due. `inventory` has the VMs that [`KeptVms::ForRun`](super::read::KeptVms::ForRun) keeps.
-    #[expect(clippy::too_many_arguments, reason = "all of it is of this one run")]
-    pub(super) async fn run(
-        &self,
-        fifo: &Fifo,
-        is_sandbox: bool,
-        policies: &Policies,
-        vms: &[VmPlan],
-        inventory: Inventory,
-        approval: Approval,
-        progress: &ProgressTracker,
-    ) -> RunReport {
-        let order = self.order;
-        let client = WriteClient::new(fifo.read().clone());
-        // A token of its own: the warning is to come before the executor ends.
-        let (stop, hand_over) = (CancellationToken::new(), CancellationToken::new());
-        let executor = Executor {
-            client: &client,
-            policies,
-            clock: self.host,
-            observer: &self.watchers,
-            stop: &stop,
-            hand_over: &hand_over,
-            progress,
-            notes: &self.notes,
-            settings: ExecutorSettings {
-                max_uploads: order.limits.max_uploads,
-                max_uploads_per_hypervisor: order.limits.max_uploads_per_hypervisor,
-                wait: order.limits.waits,
-                deadline: order.deadline,
-                timing: timing(is_sandbox),
-                prune: order.prune,
-            },
-        };
-        let on_signal = async {
-            self.interrupt.signalled().await;
-            let message = "stopping: nothing new is started; a second signal ends the process at once";
-            self.warn(None, message.to_owned());
-            stop.cancel();
-            std::future::pending().await
-        };
-        let next_is_due = async {
-            if let Some(after) = order.handed_over_after {
-                tokio::time::sleep(after).await;
-                hand_over.cancel();
-            }
-            std::future::pending().await
-        };
-        let report = tokio::select! {
-            // Reported before its consequences.
-            biased;
-            never = on_signal => match never {},
-            never = next_is_due => match never {},
-            report = executor.execute(vms, inventory, approval) => report,
-        };
-        report.uncompared.iter().for_each(|text| self.warn(None, text.clone()));
-        report
-    }
-}
 
 /// Judges a run by its report, and by the problems that its plan could not solve. `too_old` are the VMs without a restorable
 /// backup as young as their policy wants it, `signal` is how a signal ends the run.
@@ -163,7 +52,7 @@ fn is_passed_over(vm: &VmPlan) -> bool {
 }
 
 /// Returns the timing. The sandbox gets shorter pauses: its uploads take two seconds.
-fn timing(is_sandbox: bool) -> Timing {
+pub(super) fn timing(is_sandbox: bool) -> Timing {
     let usual = Timing::default();
     if is_sandbox {
         Timing { pause_min: Duration::from_millis(200), pause_max: Duration::from_secs(1), ..usual }
@@ -172,24 +61,38 @@ fn timing(is_sandbox: bool) -> Timing {
     }
 }
 
-/// All who get every event.
-struct Watchers {
-    alarms: AlarmRecorder,
+pub(super) struct Watchers<'a> {
+    host: &'a Host,
+    alarms: &'a AlarmRecorder,
     journal: Option<Journal>,
     progress: Arc<Progress>,
-    is_json: bool,
 }
 
-impl Observer for Watchers {
+impl<'a> Watchers<'a> {
+    pub(super) fn new(host: &'a Host, journal: Option<Journal>, alarms: &'a AlarmRecorder) -> Self {
+        // A closed terminal must not stop a backup.
+        let write = |stream, text: &str| drop(output::write_now(stream, text.as_bytes()));
+        let progress = Arc::new(Progress::new(&host.output, Box::new(write)));
+        Self { host, alarms, journal, progress }
+    }
+
+    /// Reports something that is not done, or is otherwise of note.
+    pub(super) fn warn(&self, at: Option<VmRef>, message: String) {
+        self.observe(&Event { time: self.host.now(), what: EventKind::Warning { at, message } });
+    }
+}
+
+impl Observer for Watchers<'_> {
     fn observe(&self, event: &Event) {
         // First, so that no failure of another one loses an alarm. Output last and in its turn, so that it blocks no run.
         self.alarms.observe(event);
         self.journal.iter().for_each(|journal| journal.observe(event));
         let is_progress = matches!(event.what, EventKind::Progress { .. } | EventKind::Waiting(_));
-        if self.is_json {
-            let line = serde_json::to_string(event).map(|line| line + "\n").unwrap_or_default();
-            let task = move || drop(output::write_now(Stream::Out, line.as_bytes()));
-            output::enqueue(is_progress, Box::new(task));
+        if self.host.output.is_json {
+            let mut line = Vec::new();
+            // A vector takes everything that is written to it.
+            drop(json::line(event, &mut line));
+            output::enqueue(is_progress, Box::new(move || drop(output::write_now(Stream::Out, &line))));
         } else {
             let (progress, event) = (Arc::clone(&self.progress), event.clone());
             output::enqueue(is_progress, Box::new(move || progress.observe(&event)));

@@ -1,7 +1,6 @@
 //! SIGINT and SIGTERM: the first asks a run to stop and starts nothing new, the second exits at once.
 
-use crate::run::Exit;
-use crate::run::Failure;
+use crate::report::{Exit, Failure};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};

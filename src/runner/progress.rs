@@ -7,24 +7,21 @@ use crate::apply::{
 };
 use crate::inventory::{BackupId, VmId};
 use crate::plan::bytes_text;
-use crate::render::text::{Detail, span_text};
-use crate::render::{Styles, action_text, counts_text, ending_text, visible, wrapped};
-use anstyle::Style;
+use crate::report::text::Detail;
+use crate::report::{Styles, action_text, counts_text, outcome_text, span_text, visible, vm_name, wrapped};
 use chrono::{DateTime, TimeDelta, Utc};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often running uploads are reported where there is no terminal to draw bars on.
 const REPORT_EVERY: TimeDelta = TimeDelta::seconds(30);
-
-/// How often a bar is drawn again.
 const TICK: Duration = Duration::from_millis(200);
-
-/// The bar of an upload whose size is known, and of one whose size is not.
+/// The bar of an upload whose size is known, of one whose size is not, and the line below them.
 const BAR_OF_KNOWN: &str = "  [{bar:10}]  {binary_bytes:>10}  {eta:>4} left  {wide_msg}";
 const BAR_OF_UNKNOWN: &str = "  {spinner:<12}  {binary_bytes:>10}  {elapsed:>9}  {wide_msg}";
+const BELOW: &str = "  {wide_msg}";
 
 /// Writes events as text: results to standard output, progress and warnings to standard error.
 ///
@@ -35,7 +32,6 @@ pub(super) struct Progress {
     /// The columns of a stream that is a terminal: its lines break between words.
     out_columns: Option<usize>,
     error_columns: Option<usize>,
-    bars: Option<&'static MultiProgress>,
     write: Writer,
     state: Mutex<State>,
 }
@@ -72,6 +68,22 @@ struct Upload {
     bar: Option<ProgressBar>,
 }
 
+fn name(at: &VmRef) -> String {
+    visible(&vm_name(&at.alias, Some(at.vm)))
+}
+
+/// Writes how long bytes take at a rate: `about 4 min left`; `None` where there is no rate.
+fn left_text(bytes: u64, bytes_per_sec: f64) -> Option<String> {
+    let secs = bytes as f64 / bytes_per_sec;
+    // Such an estimate is no more precise than a minute.
+    let secs = if secs < 120.0 { secs.ceil() } else { (secs / 60.0).ceil() * 60.0 };
+    secs.is_finite().then(|| format!("about {} left", span_text(secs as i64)))
+}
+
+fn clear<'b>(bars: impl IntoIterator<Item = &'b ProgressBar>) {
+    bars.into_iter().for_each(ProgressBar::finish_and_clear);
+}
+
 impl Upload {
     fn bytes_per_sec(&self) -> f64 {
         let secs = (self.read_at - self.since).as_seconds_f64();
@@ -91,14 +103,6 @@ impl Upload {
     }
 }
 
-/// Writes how long bytes take at a rate: `about 4 min left`; `None` where there is no rate.
-fn left_text(bytes: u64, bytes_per_sec: f64) -> Option<String> {
-    let secs = bytes as f64 / bytes_per_sec;
-    // Such an estimate is no more precise than a minute.
-    let secs = if secs < 120.0 { secs.ceil() } else { (secs / 60.0).ceil() * 60.0 };
-    secs.is_finite().then(|| format!("about {} left", span_text(secs as i64)))
-}
-
 impl State {
     /// Says how far the whole run is: `5 of 92 backups done, 4 uploading, 83 waiting; about 25 min left`.
     fn overall_text(&self) -> String {
@@ -112,17 +116,18 @@ impl State {
         format!("{done} of {} backups done, {uploading} uploading, {waiting} waiting{left}", self.to_create)
     }
 
+    fn waiting_text(&self) -> String {
+        let gap = if self.waiting.is_empty() { "" } else { "; " };
+        format!("{}{gap}{}", self.overall_text(), self.waiting)
+    }
+
     /// Takes the uploads of a VM out, or the one of a backup where that is known.
     fn end_upload(&mut self, vm: VmId, backup: Option<BackupId>) {
-        let ended_bytes = &mut self.ended_bytes;
-        self.uploads.retain(|key, upload| {
-            let has_ended = key.0 == vm && backup.is_none_or(|backup| key.1 == backup);
-            if has_ended {
-                *ended_bytes = ended_bytes.saturating_add(upload.expected_bytes.unwrap_or(0));
-                upload.bar.iter().for_each(ProgressBar::finish_and_clear);
-            }
-            !has_ended
-        });
+        let has_ended = |key: &(VmId, BackupId)| key.0 == vm && backup.is_none_or(|backup| key.1 == backup);
+        for (_, upload) in self.uploads.extract_if(.., |key, _| has_ended(key)) {
+            self.ended_bytes = self.ended_bytes.saturating_add(upload.expected_bytes.unwrap_or(0));
+            clear(&upload.bar);
+        }
     }
 }
 
@@ -130,14 +135,12 @@ impl Progress {
     /// Makes one that draws bars on standard error where that is a terminal. Write errors are for `write` to ignore: a closed
     /// terminal must not stop a backup.
     pub(super) fn new(shown: &Output, write: Writer) -> Self {
-        let detail = shown.text.detail;
-        let has_bars = shown.error_columns.is_some() && detail > Detail::Brief;
+        let Output { text, out_columns, error_columns, .. } = *shown;
         Self {
-            styles: shown.text.styles,
-            detail,
-            out_columns: shown.out_columns,
-            error_columns: shown.error_columns,
-            bars: has_bars.then(output::bars),
+            styles: text.styles,
+            detail: text.detail,
+            out_columns,
+            error_columns,
             write,
             state: Mutex::default(),
         }
@@ -157,20 +160,23 @@ impl Progress {
     }
 
     fn styled(&self, ending: ActionOutcome) -> String {
-        let style: Style = match ending {
+        let style = match ending {
             ActionOutcome::Done => self.styles.create,
-            ActionOutcome::Started
-            | ActionOutcome::HandedOver
-            | ActionOutcome::Dropped
-            | ActionOutcome::Interrupted => self.styles.wait,
             ActionOutcome::Failed | ActionOutcome::Unverified => self.styles.alarm,
+            _ => self.styles.wait,
         };
-        format!("{style}{}{style:#}", ending_text(ending))
+        format!("{style}{}{style:#}", outcome_text(ending))
     }
 
-    /// Says whether progress goes to standard error as lines.
-    fn reports_lines(&self) -> bool {
-        self.bars.is_none() && self.detail > Detail::Brief
+    fn has_bars(&self) -> bool {
+        self.error_columns.is_some() && self.detail > Detail::Brief
+    }
+
+    /// Reports how far the run is, where there are no bars.
+    fn report(&self, text: &str) {
+        if !self.has_bars() && self.detail > Detail::Brief {
+            self.line(Stream::Err, text);
+        }
     }
 
     fn begin_upload(
@@ -180,17 +186,14 @@ impl Progress {
         expected_bytes: Option<u64>,
         now: DateTime<Utc>,
     ) {
-        let name = format!("{} {}", visible(&at.alias), visible(tier));
-        let bar = self.bars.map(|bars| {
-            let bar = match expected_bytes {
-                Some(bytes) => ProgressBar::new(bytes),
-                None => ProgressBar::new_spinner(),
+        let name = format!("{} {}", name(at), visible(tier));
+        let bar = self.has_bars().then(|| {
+            let (bar, template) = match expected_bytes {
+                Some(bytes) => (ProgressBar::new(bytes), BAR_OF_KNOWN),
+                None => (ProgressBar::new_spinner(), BAR_OF_UNKNOWN),
             };
-            let bar = bars.insert(state.uploads.len(), bar.with_message(name.clone()));
-            let template = if expected_bytes.is_some() { BAR_OF_KNOWN } else { BAR_OF_UNKNOWN };
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("#>."));
-            }
+            let bar = output::bars().insert(state.uploads.len(), styled_by(bar, template));
+            bar.set_message(name.clone());
             bar.enable_steady_tick(TICK);
             bar
         });
@@ -203,39 +206,29 @@ impl Progress {
             (upload.bytes, upload.read_at) = (bytes, now);
             upload.bar.iter().for_each(|bar| bar.set_position(bytes));
         }
-        let reported_at = *state.reported_at.get_or_insert(now);
-        if self.reports_lines() && now - reported_at >= REPORT_EVERY {
+        if now - *state.reported_at.get_or_insert(now) >= REPORT_EVERY {
             state.reported_at = Some(now);
             let each: Vec<String> = state.uploads.values().map(Upload::text).collect();
-            self.line(Stream::Err, &format!("{}: {}", state.overall_text(), each.join("; ")));
+            self.report(&format!("{}: {}", state.overall_text(), each.join("; ")));
         }
     }
 
     fn wait(&self, state: &mut State, waiting: &Waiting) {
         state.waiting = visible(&waiting.message);
-        if self.reports_lines() && !state.waiting.is_empty() {
-            self.line(Stream::Err, &format!("{}; {}", state.overall_text(), state.waiting));
+        if !state.waiting.is_empty() {
+            self.report(&state.waiting_text());
         }
     }
 
     /// Draws the line below the bars, if there are any.
     fn draw_overall(&self, state: &mut State) {
-        let Some(bars) = self.bars else { return };
-        let is_busy = !state.uploads.is_empty() || !state.waiting.is_empty();
-        if state.to_create < 2 && state.waiting.is_empty() || !is_busy {
-            state.overall.take().iter().for_each(ProgressBar::finish_and_clear);
-            return;
+        let is_of_use = !state.waiting.is_empty() || state.to_create > 1 && !state.uploads.is_empty();
+        if !self.has_bars() || !is_of_use {
+            return clear(&state.overall.take());
         }
-        let gap = if state.waiting.is_empty() { "" } else { "; " };
-        let message = format!("{}{gap}{}", state.overall_text(), state.waiting);
-        let line = state.overall.get_or_insert_with(|| {
-            let line = bars.add(ProgressBar::new_spinner());
-            if let Ok(style) = ProgressStyle::with_template("  {wide_msg}") {
-                line.set_style(style);
-            }
-            line
-        });
-        line.set_message(message);
+        let text = state.waiting_text();
+        let below = || output::bars().add(styled_by(ProgressBar::new_spinner(), BELOW));
+        state.overall.get_or_insert_with(below).set_message(text);
     }
 
     fn end(&self, state: &mut State, at: &VmRef, step: &ActionRef, ending: ActionOutcome, message: &str) {
@@ -254,40 +247,36 @@ impl Progress {
             return;
         }
         if ending != ActionOutcome::Done && self.detail < Detail::Full {
-            let count = state.alike.entry((at.alias.clone(), at.vm, kind, ending)).or_default();
+            let count = state.alike.entry((name(at), at.vm, kind, ending)).or_default();
             *count += 1;
             if *count > 1 {
                 return;
             }
         }
-        let (alias, tier, message) = (visible(&at.alias), visible(&step.tier), visible(message));
-        let line = format!("{alias}  {} {tier}: {}, {message}", action_text(kind), self.styled(ending));
+        let (name, tier, message) = (name(at), visible(&step.tier), visible(message));
+        let line = format!("{name}  {} {tier}: {}, {message}", action_text(kind), self.styled(ending));
         self.line(Stream::Out, &line);
     }
 
-    /// Reports the end of the run.
     fn finish(&self, state: &mut State, tally: &RunCounts) {
-        std::mem::take(&mut state.uploads)
-            .values()
-            .filter_map(|upload| upload.bar.as_ref())
-            .for_each(ProgressBar::finish_and_clear);
+        clear(std::mem::take(&mut state.uploads).values().filter_map(|upload| upload.bar.as_ref()));
         state.waiting.clear();
-        self.draw_overall(state);
-        for ((alias, _, kind, ending), count) in std::mem::take(&mut state.alike) {
+        for ((name, _, kind, ending), count) in std::mem::take(&mut state.alike) {
             if count > 1 {
                 let (what, ending, more) = (action_text(kind), self.styled(ending), count - 1);
-                let line =
-                    format!("{}  {what}: {ending}, {more} more (each is in the journal)", visible(&alias));
+                let line = format!("{name}  {what}: {ending}, {more} more (each is in the journal)");
                 self.line(Stream::Out, &line);
             }
         }
-        let not_started = match state.not_started.len() {
-            0 => None,
-            1 => Some("1 VM had not started and is left to the next run".to_owned()),
-            vms => Some(format!("{vms} VMs had not started and are left to the next run")),
-        };
-        if let Some(line) = not_started.filter(|_| self.detail > Detail::Errors) {
-            self.line(Stream::Out, &line);
+        if self.detail > Detail::Errors {
+            match state.not_started.len() {
+                0 => {}
+                1 => self.line(Stream::Out, "1 VM had not started and is left to the next run"),
+                vms => {
+                    let line = format!("{vms} VMs had not started and are left to the next run");
+                    self.line(Stream::Out, &line);
+                }
+            }
         }
         let is_reported = match self.detail {
             Detail::Errors => tally.failed > 0,
@@ -297,6 +286,13 @@ impl Progress {
         if is_reported {
             (self.write)(Stream::Out, &format!("\n{}\n", counts_text(tally)));
         }
+    }
+}
+
+fn styled_by(bar: ProgressBar, template: &str) -> ProgressBar {
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style.progress_chars("#>.")),
+        Err(_) => bar,
     }
 }
 
@@ -325,11 +321,8 @@ impl Observer for Progress {
                 }
             }
             EventKind::CascadeAlarm(alarm) => {
-                let style = self.styles.alarm;
-                self.line(
-                    Stream::Err,
-                    &format!("{style}SAFETY STOP{style:#}: {}", visible(&alarm.to_string())),
-                );
+                let (style, alarm) = (self.styles.alarm, visible(&alarm.to_string()));
+                self.line(Stream::Err, &format!("{style}SAFETY STOP{style:#}: {alarm}"));
             }
             EventKind::Finished { tally } => self.finish(state, tally),
         }

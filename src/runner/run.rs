@@ -1,23 +1,59 @@
 //! One run, the same for `apply`, `reconcile` and `reconcile --every`: lock, safety stop, plan, show, carry out.
 
 use super::approve::{Approved, SavedFile, asked, skip_text};
-use super::execute::{Execution, judge};
-use super::fifo::{Fifo, Target};
+use super::execute::{Watchers, judge, timing};
+use super::fifo::{Fifo, FirstContact, Target};
 use super::host::Host;
 use super::interrupt::Interrupt;
-use super::order::{Approval, Order};
+use super::journal::Journal;
 use super::output;
-use super::read::{KeptVms, Planned, Query};
-use super::report::Reporting;
+use super::read::{KeptVms, Planned, Query, Selection};
+use super::reporting::Reporting;
 use super::safety_stop::{AlarmRecorder, refuse_if_set};
-use crate::apply::{ProgressTracker, StopFile, VmRef};
+use crate::apply::{Executor, ExecutorSettings, InFlight, ProgressTracker, RunReport, StopFile, VmRef};
+use crate::fifo::WriteClient;
 use crate::plan::{NoteCode, Plan, SkipReason};
 use crate::policy::Policies;
-use crate::render::text::{self, PlanExtras, TextOptions};
-use crate::run::{Exit, Failure, RunHistory, RunSummary};
+use crate::report::plan::{PlanParts, document};
+use crate::report::text::{self, TextOptions};
+use crate::report::{Exit, Failure, RunHistory, RunSummary, vm_name};
 use futures::FutureExt as _;
-use std::io;
+use std::convert::Infallible;
+use std::future::pending;
+use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What a run is to do, or many of them, and how.
+pub struct Order<'a> {
+    /// The command, which the lock names.
+    pub command: &'static str,
+    pub approval: Approval<'a>,
+    pub selection: Selection,
+    /// How much is done at once and until when, and what the command says of deletes from storage.
+    pub settings: ExecutorSettings,
+    /// How long a FiFo that does not answer is retried.
+    pub first_contact: FirstContact,
+    /// The time after which the next run is due, and gets what still waits.
+    pub handed_over_after: Option<Duration>,
+    /// Reads the policies, as they are by now.
+    pub policies: &'a dyn Fn() -> Result<Policies, Failure>,
+    /// Finds out which FiFo is meant, and what to sign in with by now.
+    pub fifo: &'a dyn Fn() -> Result<Target, Failure>,
+}
+
+/// What of the plan made now is carried out.
+#[derive(Clone, Copy)]
+pub enum Approval<'a> {
+    /// All of it.
+    Everything,
+    /// What a person agrees to who is shown a plan and asked.
+    Asked,
+    /// What the plan in this file lists; `-` is standard input.
+    Saved(&'a Path),
+}
 
 /// What a process keeps from run to run.
 #[derive(Debug, Default)]
@@ -32,7 +68,8 @@ pub(super) struct Memory {
 /// under way. The report of the run before, such as a file with metrics, then stays.
 pub async fn run_once(host: &Host, order: &Order<'_>, mut reporting: Reporting<'_>) -> Exit {
     let interrupt = Interrupt::default();
-    let (summary, exit) = run(host, order, &mut reporting, &interrupt, &mut Memory::default()).await;
+    let summary = run(host, order, &mut reporting, &interrupt, &mut Memory::default()).await;
+    let exit = summary.exit();
     let safety_stop = summary.endpoint.as_deref().and_then(|endpoint| host.safety_stop(endpoint));
     let mut history = RunHistory { safety_stop, ..RunHistory::default() };
     history.enter(summary);
@@ -54,24 +91,18 @@ pub(super) async fn run(
     reporting: &mut Reporting<'_>,
     interrupt: &Interrupt,
     memory: &mut Memory,
-) -> (RunSummary, Exit) {
+) -> RunSummary {
     let (alarms, summary) = (AlarmRecorder::default(), RunSummary::new(order.command, host.now()));
     let mut run = Run { host, order, reporting, interrupt, memory, alarms, summary };
-    let ended = caught(run.steps()).await;
+    let ended = AssertUnwindSafe(run.steps()).catch_unwind().await;
+    let fault = |_| Err(Failure::new("the run was stopped by a fault of this program"));
     let Run { alarms, mut summary, .. } = run;
-    let ended = alarms.judge(ended, &mut summary);
+    let ended = alarms.judge(ended.unwrap_or_else(fault), &mut summary);
     if let Err(failure) = &ended {
         host.output.report(failure);
     }
-    let exit = ended.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
     summary.end(host.now(), ended);
-    (summary, exit)
-}
-
-/// Makes a failure of a panic.
-async fn caught(run: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    let fault = |_| Err(Failure::new("the run was stopped by a fault of this program"));
-    AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(fault)
+    summary
 }
 
 struct Run<'a, 'r> {
@@ -88,7 +119,7 @@ impl<'a> Run<'a, '_> {
     async fn steps(&mut self) -> Result<Exit, Failure> {
         let (host, order, interrupt) = (self.host, self.order, self.interrupt);
         let saved = match order.approval {
-            Approval::Saved(path) => Some(SavedFile::read(path, order.prune.is_requested)?),
+            Approval::Saved(path) => Some(SavedFile::read(path, order.settings.prune.is_requested)?),
             Approval::Everything | Approval::Asked => None,
         };
         let policies = (order.policies)()?;
@@ -96,6 +127,7 @@ impl<'a> Run<'a, '_> {
         let endpoint = target.name();
         self.summary.endpoint = Some(endpoint.clone());
         self.summary.identity = Some(target.identity());
+        self.summary.verified = host.verified(&endpoint);
         if let Some(saved) = &saved {
             saved.refuse_other_endpoint(&endpoint)?;
         }
@@ -123,7 +155,8 @@ impl<'a> Run<'a, '_> {
             exit = interrupt.signalled() => return Ok(exit),
             planned = self.plan(&fifo, &policies) => planned?,
         };
-        let exit = self.carry_out(&fifo, &target, &policies, stop_file, planned, &approved).await?;
+        let exit =
+            self.carry_out(&fifo, target.is_sandbox(), &policies, stop_file, planned, &approved).await?;
         // A failure to close it does not change the result of the run.
         if let Err(failure) = fifo.close().await {
             tracing::warn!("{}", failure.text());
@@ -149,17 +182,11 @@ impl<'a> Run<'a, '_> {
     where
         'a: 'q,
     {
-        Query {
-            host: self.host,
-            policies,
-            fifo,
-            selection: &self.order.selection,
-            at: None,
-            prune: self.order.prune,
-        }
+        let (host, selection, prune) = (self.host, &self.order.selection, self.order.settings.prune);
+        Query { host, policies, fifo, selection, at: None, prune }
     }
 
-    /// Reads FiFo and plans.
+    /// Reads FiFo and plans. Where a due instant lies between the two clocks, the slower one is waited for.
     async fn plan(&mut self, fifo: &Fifo, policies: &Policies) -> Result<Planned, Failure> {
         let query = self.query(fifo, policies);
         let overview = self.reporting.wants_overview();
@@ -179,7 +206,7 @@ impl<'a> Run<'a, '_> {
     async fn carry_out(
         &mut self,
         fifo: &Fifo,
-        target: &Target,
+        is_sandbox: bool,
         policies: &Policies,
         stop_file: StopFile,
         planned: Planned,
@@ -195,25 +222,40 @@ impl<'a> Run<'a, '_> {
         // Once more right before anything is done: the file may have been put there by hand.
         refuse_if_set(&stop_file)?;
         self.alarms.arm(stop_file);
-        let execution = Execution::begin(self.host, self.order, self.interrupt, fifo.name(), &self.alarms)?;
+        output::start();
+        let folder = self.host.made_state_dir()?;
+        let watchers = Watchers::new(self.host, Journal::of_run(folder), &self.alarms);
         for skipped in &work.skipped {
             let at = skipped.vm.map(|vm| VmRef { vm, alias: skipped.alias.clone() });
-            execution.warn(at, format!("{}: {}", skipped.alias, skip_text(skipped.why)));
+            let name = vm_name(&skipped.alias, skipped.vm);
+            watchers.warn(at, format!("{name}: {}", skip_text(skipped.why)));
         }
         let has_changed = work.skipped.iter().any(|skipped| skipped.why == SkipReason::Changed);
-        self.summary.plan(&work.vms);
         let Planned { plan, inventory, too_old, .. } = planned;
+        self.summary.refused_deletes = Some(plan.vms.iter().map(|vm| vm.refused_deletes).sum());
         for vm in &plan.vms {
-            self.summary.refused_deletes += vm.refused_deletes;
             if let Some(note) = vm.note(NoteCode::OverPruneLimit).filter(|_| vm.refused_deletes > 0) {
                 let at = vm.uuid.map(|id| VmRef { vm: id, alias: vm.alias.clone() });
-                execution.warn(at, format!("{}: {note}", vm.alias));
+                watchers.warn(at, format!("{}: {note}", vm_name(&vm.alias, vm.uuid)));
             }
         }
-        let progress = &self.memory.progress;
-        let report = execution
-            .run(fifo, target.is_sandbox(), policies, &work.vms, inventory, approved.approval(), progress)
-            .await;
+        let client = WriteClient::new(fifo.read().clone());
+        // A token of its own: the warning is to come before the executor ends.
+        let (stop, hand_over) = (CancellationToken::new(), CancellationToken::new());
+        let executor = Executor {
+            client: &client,
+            policies,
+            clock: self.host,
+            observer: &watchers,
+            stop: &stop,
+            hand_over: &hand_over,
+            progress: &self.memory.progress,
+            notes: &InFlight::new(folder, fifo.name()),
+            settings: ExecutorSettings { timing: timing(is_sandbox), ..self.order.settings },
+        };
+        let executed = executor.execute(&work.vms, inventory, approved.approval());
+        let report = self.attended(executed, &watchers, &stop, &hand_over).await;
+        report.uncompared.iter().for_each(|text| watchers.warn(None, text.clone()));
         let exit = judge(&report, &plan, &too_old, self.interrupt.caught());
         let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
         // Before anything else, which may take long or fail: an alarm must not be lost.
@@ -224,13 +266,45 @@ impl<'a> Run<'a, '_> {
         Ok(if exit == Exit::Done && has_changed { Exit::SomeFailed } else { exit })
     }
 
+    /// Waits for the executor. A signal stops it, and when the next run is due it hands over what waits.
+    async fn attended(
+        &self,
+        executed: impl Future<Output = RunReport>,
+        watchers: &Watchers<'_>,
+        stop: &CancellationToken,
+        hand_over: &CancellationToken,
+    ) -> RunReport {
+        let on_signal = async {
+            self.interrupt.signalled().await;
+            let message = "stopping: nothing new is started; a second signal ends the process at once";
+            watchers.warn(None, message.to_owned());
+            stop.cancel();
+        };
+        let next_is_due = async {
+            if let Some(after) = self.order.handed_over_after {
+                tokio::time::sleep(after).await;
+                hand_over.cancel();
+            }
+        };
+        let beside = async {
+            tokio::join!(on_signal, next_is_due);
+            pending::<Infallible>().await
+        };
+        tokio::select! {
+            // Reported before its consequences.
+            biased;
+            never = beside => match never {},
+            report = executed => report,
+        }
+    }
+
     /// Reads FiFo after something was done, for the reports of how the VMs stand. Where that fails, these show the state before
     /// the run, with its instant.
     async fn reread(&mut self, fifo: &Fifo, policies: &Policies) {
         tokio::select! {
             biased;
             _ = self.interrupt.signalled() => {}
-            looked = self.query(fifo, policies).look_again() => match looked {
+            looked = self.query(fifo, policies).look(false) => match looked {
                 Ok(overview) => self.summary.overview = Some(overview),
                 Err(failure) => tracing::warn!("failed to read the VMs after the run: {}", failure.text()),
             },
@@ -241,10 +315,9 @@ impl<'a> Run<'a, '_> {
     /// stops no backup.
     fn show(&self, made: &Planned, plan: &Plan) {
         output::start();
+        let options = &self.host.output.text;
         if !self.host.output.is_json {
-            let estimate = made.estimate(plan);
-            let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
-            output::print_or_warn(|out| text::plan(plan, extras, &self.host.output.text, out));
+            output::print_or_warn(|out| write_plan(made, plan, options, out));
         }
     }
 
@@ -259,25 +332,28 @@ impl<'a> Run<'a, '_> {
 
     /// Shows the plan that a question is about; with JSON output, which has only the events, on standard error.
     fn show_where_asked(&self, made: &Planned) -> Result<(), Failure> {
-        let (plan, shown) = (&made.plan, &self.host.output);
-        let estimate = made.estimate(plan);
-        let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
+        let shown = &self.host.output;
         if !shown.is_json {
-            return output::print(|out| text::plan(plan, extras, &shown.text, out));
+            return output::print(|out| write_plan(made, &made.plan, &shown.text, out));
         }
-        let text_options = TextOptions { styles: shown.error_styles, ..shown.text };
-        text::plan(plan, extras, &text_options, &mut io::stderr().lock())
+        let options = TextOptions { styles: shown.error_styles, ..shown.text };
+        write_plan(made, &made.plan, &options, &mut io::stderr().lock())
             .map_err(|error| Failure::new("failed to show the plan on standard error").because(error))
     }
+}
+
+fn write_plan(made: &Planned, plan: &Plan, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let estimate = made.estimate(plan);
+    let parts =
+        PlanParts { identity: Some(&made.identity), estimate: Some(&estimate), ..PlanParts::default() };
+    text::write(&document(plan, parts, options.detail), options, out)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::Timing;
     use crate::plan::Prune;
-    use crate::runner::fifo::FirstContact;
-    use crate::runner::order::Limits;
-    use crate::runner::read::Selection;
 
     #[tokio::test]
     async fn a_run_that_panics_ends_as_a_failed_one_and_is_reported() {
@@ -287,11 +363,16 @@ mod tests {
             command: "reconcile",
             approval: Approval::Everything,
             selection: Selection::default(),
-            prune: Prune::default(),
-            limits: Limits { max_uploads: 1, max_uploads_per_hypervisor: 1, waits: true },
+            settings: ExecutorSettings {
+                max_uploads: 1,
+                max_uploads_per_hypervisor: 1,
+                wait: true,
+                deadline: None,
+                timing: Timing::default(),
+                prune: Prune::default(),
+            },
             first_contact: FirstContact::FailFast,
             handed_over_after: None,
-            deadline: None,
             policies: &|| panic!("a fault"),
             fifo: &|| Err(Failure::new("not asked")),
         };

@@ -1,16 +1,14 @@
 //! The safety stop of a run: set the moment that an alarm is raised, and looked at before anything is done.
 
 use crate::apply::{Alarm, Event, EventKind, Observer, RunReport, StopFile};
-use crate::render::safety_stop::{details, headline};
-use crate::run::{Exit, Failure, RunSummary};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::report::stop::{details, headline};
+use crate::report::{Exit, Failure, RunSummary};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Refuses to go on while a safety stop is set.
 pub(super) fn refuse_if_set(stop_file: &StopFile) -> Result<(), Failure> {
     let Some(stop) = stop_file.read() else { return Ok(()) };
-    let lines: Vec<String> = std::iter::once(headline(&stop))
-        .chain(details(&stop).iter().map(|line| format!("  {line}")))
-        .collect();
+    let mut lines = vec![headline(&stop)];
+    lines.extend(details(&stop).iter().map(|line| format!("  {line}")));
     Err(Failure::ending(Exit::SafetyStop, lines.join("\n")).hint(
         "find what drops the bodies of DELETE requests between here and FiFo, and put an end to it: another run could take \
          more backups; then run `fifo-retain resume`",
@@ -30,38 +28,24 @@ fn not_set(why: &str) -> Failure {
 
 /// Records alarms the moment that they are raised, and sets the safety stop before they are reported: whatever happens to
 /// this process, the next one is held back.
-#[derive(Clone, Default)]
-pub(super) struct AlarmRecorder(Arc<Mutex<RecordedAlarms>>);
+#[derive(Default)]
+pub(super) struct AlarmRecorder(Mutex<Recorded>);
 
 #[derive(Default)]
-struct RecordedAlarms {
+struct Recorded {
     alarms: Vec<Alarm>,
     stop_file: Option<StopFile>,
-    /// Why the safety stop could not be set.
     failure: Option<Failure>,
 }
 
-impl RecordedAlarms {
-    fn set(&self) -> Result<(), Failure> {
-        let Some(stop_file) = &self.stop_file else { return Err(not_set("no place is known for it")) };
-        let failed = |error| not_set(&format!("{}: {error}", stop_file.path().display()));
-        stop_file.set(&self.alarms).map_err(failed)
-    }
-}
-
 impl AlarmRecorder {
-    fn recorded(&self) -> MutexGuard<'_, RecordedAlarms> {
+    fn recorded(&self) -> MutexGuard<'_, Recorded> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes every alarm from now on set this safety stop.
     pub(super) fn arm(&self, stop_file: StopFile) {
         self.recorded().stop_file = Some(stop_file);
-    }
-
-    /// Says whether an alarm was raised whose safety stop is not in its file.
-    pub(super) fn failure(&self) -> Option<Failure> {
-        self.recorded().failure.clone()
     }
 
     /// Returns how a run really ended, and enters its alarms where it has no report: neither an error nor a bug of this
@@ -71,12 +55,12 @@ impl AlarmRecorder {
         ended: Result<Exit, Failure>,
         summary: &mut RunSummary,
     ) -> Result<Exit, Failure> {
-        let alarms = self.recorded().alarms.clone();
-        if summary.report.is_none() && !alarms.is_empty() {
-            summary.report = Some(RunReport { alarms, ..RunReport::default() });
+        let recorded = self.recorded();
+        if summary.report.is_none() && !recorded.alarms.is_empty() {
+            summary.report = Some(RunReport { alarms: recorded.alarms.clone(), ..RunReport::default() });
         }
-        match self.failure() {
-            Some(failure) => Err(failure),
+        match &recorded.failure {
+            Some(failure) => Err(failure.clone()),
             None if summary.has_alarm() => Ok(Exit::SafetyStop),
             None => ended,
         }
@@ -85,13 +69,18 @@ impl AlarmRecorder {
 
 impl Observer for AlarmRecorder {
     fn observe(&self, event: &Event) {
-        if let EventKind::CascadeAlarm(alarm) = &event.what {
-            let mut recorded = self.recorded();
-            recorded.alarms.push(alarm.clone());
-            recorded.failure = recorded.set().err();
-            if let Some(failure) = &recorded.failure {
-                tracing::error!("{}", failure.text());
-            }
+        let EventKind::CascadeAlarm(alarm) = &event.what else { return };
+        let mut recorded = self.recorded();
+        recorded.alarms.push(alarm.clone());
+        let set = match &recorded.stop_file {
+            Some(file) => file
+                .set(&recorded.alarms)
+                .map_err(|error| not_set(&format!("{}: {error}", file.path().display()))),
+            None => Err(not_set("no place is known for it")),
+        };
+        recorded.failure = set.err();
+        if let Some(failure) = &recorded.failure {
+            tracing::error!("{}", failure.text());
         }
     }
 }
@@ -102,6 +91,7 @@ mod tests {
     use crate::apply::{ActionKind, RunCounts, VmRef};
     use crate::inventory::{BackupId, VmId};
     use chrono::{DateTime, Utc};
+    use std::path::Path;
     use uuid::Uuid;
 
     fn time() -> DateTime<Utc> {
@@ -116,53 +106,53 @@ mod tests {
         Event { time: time(), what: EventKind::CascadeAlarm(alarm) }
     }
 
+    fn stopped() -> Result<Exit, Failure> {
+        Err(Failure::new("stopped by a fault"))
+    }
+
     #[test]
     fn every_alarm_of_a_run_sets_the_safety_stop_the_moment_that_it_is_raised() {
         let folder = tempfile::tempdir().unwrap();
         let stop_file = StopFile::new(folder.path(), "https://fifo");
-        let alarm_recorder = AlarmRecorder::default();
-        alarm_recorder.arm(stop_file.clone());
+        let recorder = AlarmRecorder::default();
+        recorder.arm(stop_file.clone());
         for number in 1..=2 {
-            alarm_recorder.observe(&raised(number));
+            recorder.observe(&raised(number));
             let stop = stop_file.read().unwrap();
             assert_eq!(stop.alarms.len(), usize::try_from(number).unwrap());
             let backup = BackupId::new(Uuid::from_u128(number));
             assert!(stop.alarms.iter().any(|alarm| alarm.gone == [backup]), "{stop:?}");
-            assert!(alarm_recorder.failure().is_none());
         }
     }
 
     #[test]
     fn an_alarm_that_cannot_be_remembered_is_a_failure_of_its_own() {
-        let alarm_recorder = AlarmRecorder::default();
-        let stop_file = StopFile::new(std::path::Path::new("/no/such/folder"), "https://fifo");
-        alarm_recorder.arm(stop_file);
-        alarm_recorder.observe(&raised(1));
-        let failure = alarm_recorder.failure().unwrap();
+        let recorder = AlarmRecorder::default();
+        recorder.arm(StopFile::new(Path::new("/no/such/folder"), "https://fifo"));
+        recorder.observe(&raised(1));
+        let failure = recorder.judge(Ok(Exit::Done), &mut RunSummary::new("reconcile", time())).unwrap_err();
         assert_eq!(failure.exit, Exit::SafetyStop);
+        assert!(failure.text().contains("COULD NOT BE WRITTEN"), "{}", failure.text());
     }
 
     #[test]
     fn an_alarm_outlives_the_run_that_raised_it() {
-        let alarm_recorder = AlarmRecorder::default();
-        let observer: Box<dyn Observer> = Box::new(alarm_recorder.clone());
+        let recorder = AlarmRecorder::default();
         let mut summary = RunSummary::new("reconcile", time());
         let finished = EventKind::Finished { tally: RunCounts::default() };
-        observer.observe(&Event { time: time(), what: finished });
-        let stopped = || Err(Failure::new("stopped by a fault"));
-        assert_eq!(alarm_recorder.judge(stopped(), &mut summary), stopped());
+        recorder.observe(&Event { time: time(), what: finished });
+        assert_eq!(recorder.judge(stopped(), &mut summary), stopped());
         assert_eq!(summary.report, None, "nothing was raised");
         let folder = tempfile::tempdir().unwrap();
-        alarm_recorder.arm(StopFile::new(folder.path(), "https://fifo"));
-        observer.observe(&raised(1));
-        drop(observer);
-        assert_eq!(alarm_recorder.judge(stopped(), &mut summary), Ok(Exit::SafetyStop));
+        recorder.arm(StopFile::new(folder.path(), "https://fifo"));
+        recorder.observe(&raised(1));
+        assert_eq!(recorder.judge(stopped(), &mut summary), Ok(Exit::SafetyStop));
         assert!(summary.has_alarm());
 
         // An existing report has the alarms itself.
         let report = RunReport { interrupted: true, ..RunReport::default() };
         summary.report = Some(report.clone());
-        assert_eq!(alarm_recorder.judge(Ok(Exit::Done), &mut summary), Ok(Exit::Done));
+        assert_eq!(recorder.judge(Ok(Exit::Done), &mut summary), Ok(Exit::Done));
         assert_eq!(summary.report, Some(report));
     }
 }

@@ -1,13 +1,20 @@
 //! A small read-only HTTP server.
 //!
+//! `desk` is the page on which policies are tried, `vm` that of one VM.
+//!
 //! It is meant for a loopback address or a network of friends, and is safe to leave open to a slow, large or many-armed
 //! client all the same: what a client may send and how long it may take are bounded, and nothing that it does holds up
 //! what is being done beside it.
 //!
 //! It stands on hyper alone: three fixed paths need no router, and the bounds have to be set below one anyway.
 
+pub mod desk;
+pub(super) mod vm;
+
+use crate::report::html::BROWSER_MAY;
 use bytes::Bytes;
-use http_body_util::Full;
+use futures::future::BoxFuture;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, HeaderValue};
 use hyper::header::{
@@ -36,11 +43,24 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
 /// How many connections there may be at a time; others wait for a place.
 const CONNECTIONS_MAX: usize = 128;
-/// What a browser may do with what comes from here: apply the style that is in it, and nothing else.
-const BROWSER_MAY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// How many bytes may be sent to a site that takes any: a policy is far smaller.
+const BODY_BYTES_MAX: usize = 256 << 10;
+/// What is sent must be of this type, which a page from elsewhere cannot send unasked.
+const BODY_TYPE: &str = "application/yaml";
 
-/// Answers for a path, at once; `None` where there is nothing. The second text is what the client says it takes.
-type Site = dyn Fn(&str, Option<&str>) -> Option<Answer> + Send + Sync;
+/// Answers; `None` where there is nothing.
+type Site = dyn Fn(Asked) -> BoxFuture<'static, Option<Answer>> + Send + Sync;
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    pub(super) path: String,
+    pub(super) query: String,
+    /// What the client says it takes.
+    pub(super) accept: Option<String>,
+    /// What it sends; `None` where it only reads.
+    pub(super) sent: Option<Bytes>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -59,14 +79,15 @@ pub(super) struct Server {
 
 impl Server {
     /// Begins to serve a site, on the runtime it is called on. With port 0 the system chooses one. Of a host's name the first
-    /// address counts that can be listened on.
+    /// address counts that can be listened on. With `takes_any` it takes what is posted.
     pub(super) async fn start(
         address: &str,
-        site: impl Fn(&str, Option<&str>) -> Option<Answer> + Send + Sync + 'static,
+        takes_any: bool,
+        site: impl Fn(Asked) -> BoxFuture<'static, Option<Answer>> + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { address, task: tokio::spawn(serve(listener, Arc::new(site))) })
+        Ok(Self { address, task: tokio::spawn(serve(listener, takes_any, Arc::new(site))) })
     }
 
     /// Returns the address that it listens on.
@@ -81,7 +102,7 @@ impl Drop for Server {
     }
 }
 
-async fn serve(listener: TcpListener, site: Arc<Site>) {
+async fn serve(listener: TcpListener, takes_any: bool, site: Arc<Site>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Dropped with this task, and all connections with it.
     let mut connections = JoinSet::new();
@@ -93,7 +114,8 @@ async fn serve(listener: TcpListener, site: Arc<Site>) {
                 let site = Arc::clone(&site);
                 connections.spawn(async move {
                     // How a connection ends matters to nothing else.
-                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, site)).await;
+                    let _ =
+                        tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, takes_any, site)).await;
                     drop(place);
                 });
             }
@@ -107,10 +129,10 @@ async fn serve(listener: TcpListener, site: Arc<Site>) {
     }
 }
 
-async fn connection(stream: TcpStream, site: Arc<Site>) -> hyper::Result<()> {
+async fn connection(stream: TcpStream, takes_any: bool, site: Arc<Site>) -> hyper::Result<()> {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(&request, site.as_ref());
-        async move { Ok::<_, Infallible>(response) }
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(respond(request, takes_any, site.as_ref()).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -122,15 +144,36 @@ async fn connection(stream: TcpStream, site: Arc<Site>) -> hyper::Result<()> {
         .await
 }
 
-fn respond<B>(request: &Request<B>, site: &Site) -> Response<Full<Bytes>> {
+async fn respond(request: Request<Incoming>, takes_any: bool, site: &Site) -> Response<Full<Bytes>> {
     let plain = "text/plain; charset=utf-8";
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = made(StatusCode::METHOD_NOT_ALLOWED, plain, "only GET and HEAD\n".to_owned());
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
-    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    match site(request.uri().path(), accept) {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let asked = Asked {
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+        accept: header(ACCEPT),
+        sent: None,
+    };
+    let asked = match *request.method() {
+        Method::GET | Method::HEAD => asked,
+        Method::POST if takes_any && header(CONTENT_TYPE).as_deref() != Some(BODY_TYPE) => {
+            return made(StatusCode::UNSUPPORTED_MEDIA_TYPE, plain, format!("only {BODY_TYPE}\n"));
+        }
+        Method::POST if takes_any => {
+            match Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await {
+                Ok(body) => Asked { sent: Some(body.to_bytes()), ..asked },
+                Err(_) => {
+                    let limit = format!("no more than {} KiB\n", BODY_BYTES_MAX >> 10);
+                    return made(StatusCode::PAYLOAD_TOO_LARGE, plain, limit);
+                }
+            }
+        }
+        _ => {
+            let mut response = made(StatusCode::METHOD_NOT_ALLOWED, plain, "only GET and HEAD\n".to_owned());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+    };
+    match site(asked).await {
         None => made(StatusCode::NOT_FOUND, plain, "there is nothing here\n".to_owned()),
         Some(Answer { is_well, content_type, body }) => {
             made(if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, content_type, body)
@@ -144,11 +187,14 @@ fn made(status: StatusCode, content_type: &'static str, body: String) -> Respons
     for (name, value) in [
         (CONTENT_TYPE, content_type),
         (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, BROWSER_MAY),
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    // The head of a page cannot forbid frames.
+    if let Ok(policy) = HeaderValue::try_from(format!("{}; frame-ancestors 'none'", *BROWSER_MAY)) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
     response
 }

@@ -2,9 +2,9 @@
 
 use super::serve::Answer;
 use crate::apply::SafetyStop;
-use crate::render::metrics::{self, Dialect};
-use crate::render::{notification, page};
-use crate::run::{RunHistory, RunSummary};
+use crate::report::metrics::{self, Dialect};
+use crate::report::{RunHistory, RunSummary};
+use crate::report::{page, run};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,13 +26,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Makes one for runs at this interval.
     pub(super) fn new(every: Duration, deadline: Duration) -> Self {
         let history = RunHistory { every: Some(every), ..RunHistory::default() };
         Self { history, every, deadline, good: Instant::now(), has_been_good: false, began_well: None }
     }
 
-    /// Enters the start of a run.
     pub(super) fn begin(&mut self, now: DateTime<Utc>) {
         self.began_well = self.is_well().then(Instant::now);
         self.history.running_since = Some(now);
@@ -93,7 +91,7 @@ impl Shown {
         }
         let is_told = |last: &&RunSummary| is_stopped || last.overview.is_none() || last.failure.is_some();
         if let Some(failed) = self.history.last.as_ref().filter(is_told) {
-            line.push_str(&format!("; the last one: {}", notification::summary(failed)));
+            line.push_str(&format!("; the last one: {}", run::summary(failed)));
         }
         line.push('\n');
         Answer { is_well, content_type: "text/plain; charset=utf-8", body: line }
@@ -111,7 +109,7 @@ pub(super) fn answer(shown: &Shown, now: DateTime<Utc>, path: &str, accept: Opti
         "/metrics" => {
             let wants_openmetrics = accept.is_some_and(|it| accepts(it, "application/openmetrics-text"));
             let dialect = if wants_openmetrics { Dialect::OpenMetrics } else { Dialect::Prometheus };
-            let body = metrics::text(&shown.history, now, dialect).ok()?;
+            let body = metrics::text(&shown.history, now, dialect);
             Some(Answer { is_well: true, content_type: dialect.content_type(), body })
         }
         _ => None,
@@ -144,7 +142,7 @@ mod tests {
     use super::*;
     use crate::insight::Overview;
     use crate::insight::status::Health;
-    use crate::run::{Exit, Failure, RunEnd};
+    use crate::report::{Exit, Failure, RunEnd};
 
     const EVERY: Duration = Duration::from_secs(900);
     const DEADLINE: Duration = Duration::from_secs(3_600);

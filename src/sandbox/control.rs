@@ -1,17 +1,15 @@
 //! The controls beside FiFo's API, below `/_sandbox/`: no part of FiFo, and without sign-in.
 
+use super::faults::Rule;
 use super::message::{Reply, Request};
-use super::rules::Rule;
 use super::state::State;
-use super::upload::UploadScript;
+use super::vm::UploadScript;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-/// How many of the last requests `GET /_sandbox/requests` lists.
 const RECENT: usize = 200;
 
-/// The fields of the world that can be switched.
 const SWITCHES: [&str; 5] =
     ["backend_up", "store_configured", "user_store", "list_limit_ms", "stamps_ahead_s"];
 
@@ -28,7 +26,6 @@ pub(super) fn handle(state: &mut State, request: &Request, now_us: i64) -> Optio
     Some(Reply::empty(status).with_body("application/json", shown.to_string().into_bytes()))
 }
 
-/// A status and what is wrong.
 struct Bad(u16, String);
 
 impl From<serde_json::Error> for Bad {

@@ -1,9 +1,10 @@
-//! Applies the rules between clients and FiFo's handlers: on the way there, in their place, while they act, on the way back.
+//! The rules by which requests and answers are disturbed, and what applies them between clients and FiFo's handlers: on the
+//! way there, in their place, while they act, on the way back.
 
 use super::message::{Reply, Request};
-use super::routes;
-use super::rules::{Asked, Effect, Operation, Rule};
+use super::routes::{self, Resource};
 use super::world::World;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,12 +15,9 @@ use uuid::Uuid;
 pub struct Outgoing {
     /// The answer; `None` closes the connection without one.
     pub reply: Option<Reply>,
-    /// Whether it is reset rather than closed.
     pub reset: bool,
     pub delay: Duration,
-    /// After how many bytes of the body to break off.
     pub cut_after_bytes: Option<usize>,
-    /// How far the `date` header is off.
     pub date_shift_s: i64,
     pub hides_date: bool,
 }
@@ -40,24 +38,18 @@ pub struct Faults {
     turn: u32,
     /// The VMs as each node's cache shows them, each reading until an instant.
     frozen: BTreeMap<(u32, Uuid), Vec<(i64, Reply)>>,
-    /// The ETags that VMs had before they were last written to, and when that was.
-    raced: BTreeMap<Uuid, (String, i64)>,
-    /// The lists that each node answered last, by who asked and for what, and when each was made.
-    lists: BTreeMap<(u32, String, String), (i64, Reply)>,
     late: Vec<Arrival>,
 }
 
 /// A write that is carried out after its connection broke off.
 #[derive(Clone, Debug)]
 pub struct Arrival {
-    /// When, in microseconds since the Unix epoch.
     pub at_us: i64,
     pub request: Request,
     pub reply: Option<Reply>,
 }
 
 impl Faults {
-    /// Takes away all rules, clears the caches, and leaves one node.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -147,30 +139,14 @@ impl Faults {
         now_us: i64,
     ) -> Option<Reply> {
         world.advance(now_us);
-        let (mut request, user_store) = (request.clone(), world.user_store);
-        for effect in struck {
-            match (effect, asked.vm) {
-                (Effect::UserStore(store), _) => world.user_store = *store,
-                (Effect::Race { ms }, Some(vm)) => self.loosen(&mut request, vm, *ms, now_us),
-                _ => {}
-            }
-        }
-        let before = self.before_a_write(world, asked);
-        let mut reply = routes::handle(world, &request, now_us);
-        world.user_store = user_store;
-        match (asked.vm, before, reply.as_ref().map(|reply| reply.status)) {
-            (Some(vm), Some(before), Some(204 | 303)) => self.written(vm, &before, &request, asked, now_us),
-            (_, _, Some(200)) => {
-                for effect in struck {
-                    reply = match effect {
-                        Effect::Stale { .. } => self.cached(asked, now_us).or(reply),
-                        Effect::StaleList { ms } => {
-                            reply.map(|new| self.listed(&request, asked, new, *ms, now_us))
-                        }
-                        _ => reply,
-                    }
-                }
-            }
+        let is_stale = |effect: &Effect| matches!(effect, Effect::Stale { .. });
+        let is_write = matches!(asked.operation, Operation::Create | Operation::Delete);
+        let written = asked.vm.filter(|_| is_write && self.rules.iter().any(|rule| is_stale(&rule.effect)));
+        let before = written.and_then(|vm| Some((vm, routes::vm_reply(world, vm, world.vms.get(&vm)?))));
+        let mut reply = routes::handle(world, request, now_us);
+        match (before, reply.as_ref().map(|reply| reply.status)) {
+            (Some((vm, before)), Some(204 | 303)) => self.written(vm, &before, request, asked, now_us),
+            (_, Some(200)) if struck.iter().any(is_stale) => reply = self.cached(asked, now_us).or(reply),
             _ => {}
         }
         if let Some((vm, backup)) = asked.vm.zip(asked.backup)
@@ -181,39 +157,19 @@ impl Faults {
         reply
     }
 
-    /// Returns how a VM reads before a write to it, where that matters later.
-    fn before_a_write(&self, world: &World, asked: &Asked) -> Option<Reply> {
-        let remembers = |rule: &Rule| matches!(rule.effect, Effect::Stale { .. } | Effect::Race { .. });
-        let is_write = matches!(asked.operation, Operation::Create | Operation::Delete);
-        let vm = asked.vm.filter(|_| is_write && self.rules.iter().any(remembers))?;
-        world.vms.get(&vm).map(|record| routes::vm_reply(world, vm, record))
-    }
-
-    /// Takes the condition from a write that was in transit when another one to the same VM was done.
-    fn loosen(&self, request: &mut Request, vm: Uuid, ms: u32, now_us: i64) {
-        let Some((etag, at_us)) = self.raced.get(&vm) else { return };
-        if is_near(*at_us, ms, now_us) && request.header("if-match") == Some(etag) {
-            request.headers.retain(|(name, _)| name != "if-match");
-        }
-    }
-
-    /// Remembers a write that was done: the ETag from before it, and in each cache what that goes on to show.
+    /// Remembers in each cache what that goes on to show after a write.
     fn written(&mut self, vm: Uuid, before: &Reply, request: &Request, asked: &Asked, now_us: i64) {
-        // One that was done in the race leaves the first one's ETag in force.
-        if let Some(etag) = before.header("etag")
-            && self.raced.get(&vm).is_none_or(|(_, last_us)| *last_us != now_us)
-        {
-            self.raced.insert(vm, (etag.to_owned(), now_us));
-        }
         let is_incremental =
             || serde_json::from_slice::<Value>(&request.body).is_ok_and(|body| body.get("parent").is_some());
         let evicts = asked.operation == Operation::Delete || is_incremental();
         for node in 0..self.nodes.max(1) {
-            let is_here = |rule: &&Rule| {
-                rule.when.vm.is_none_or(|of| of == vm) && rule.when.node.is_none_or(|at| at == node)
-            };
-            let stale = self.rules.iter().filter(is_here).find_map(|rule| match rule.effect {
-                Effect::Stale { seconds } => Some(seconds),
+            let stale = self.rules.iter().find_map(|rule| match rule.effect {
+                Effect::Stale { seconds }
+                    if rule.when.vm.is_none_or(|of| of == vm)
+                        && rule.when.node.is_none_or(|at| at == node) =>
+                {
+                    Some(seconds)
+                }
                 _ => None,
             });
             let frozen = self.frozen.entry((node, vm)).or_default();
@@ -229,28 +185,11 @@ impl Faults {
         }
     }
 
-    /// Returns a VM as the node's cache shows it.
     fn cached(&mut self, asked: &Asked, now_us: i64) -> Option<Reply> {
         let frozen = self.frozen.get_mut(&(asked.node, asked.vm?))?;
         frozen.retain(|(until_us, _)| *until_us > now_us);
         frozen.first().map(|(_, reply)| reply.clone())
     }
-
-    /// Returns the list that the node made last if it is not older than `ms`, else the new one.
-    fn listed(&mut self, request: &Request, asked: &Asked, new: Reply, ms: u32, now_us: i64) -> Reply {
-        let who = request.header("authorization").or(request.header("x-snarl-token")).unwrap_or_default();
-        let full = request.header("x-full-list").unwrap_or_default();
-        let key = (asked.node, who.to_owned(), format!("{}#{full}", request.target));
-        let last = self.lists.entry(key).or_insert_with(|| (now_us, new.clone()));
-        if !is_near(last.0, ms, now_us) {
-            *last = (now_us, new);
-        }
-        last.1.clone()
-    }
-}
-
-fn is_near(at_us: i64, ms: u32, now_us: i64) -> bool {
-    now_us.saturating_sub(at_us) <= i64::from(ms) * 1_000
 }
 
 /// Deletes the newest backup of a VM, where that one is no longer there that a request named.
@@ -285,6 +224,202 @@ fn on_the_way_back(effect: &Effect, out: &mut Outgoing, is_fifos: bool) {
             }
         }
         _ => {}
+    }
+}
+
+/// A disturbance and when it strikes.
+///
+/// As JSON: `{"when": {"operation": "create"}, "skip": 1, "times": 2, "effect": {"answer": {"status": 503}}}`. Several
+/// rules may strike the same request; where they cannot all, the first in the list does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    #[serde(default)]
+    pub when: Matcher,
+    #[serde(default)]
+    pub skip: u32,
+    /// Strikes at every so-manieth after that; at each where left out.
+    #[serde(default = "one")]
+    pub every: u32,
+    /// How often it strikes at most; without end where left out.
+    #[serde(default)]
+    pub times: Option<u32>,
+    pub effect: Effect,
+    #[serde(default)]
+    pub seen: u32,
+    #[serde(default)]
+    pub struck: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Rule {
+    pub fn new(effect: Effect) -> Self {
+        Self { when: Matcher::default(), skip: 0, every: 1, times: None, effect, seen: 0, struck: 0 }
+    }
+
+    pub fn on(self, operation: Operation) -> Self {
+        Self { when: Matcher { operation: Some(operation), ..self.when }, ..self }
+    }
+
+    pub fn of_vm(self, vm: Uuid) -> Self {
+        Self { when: Matcher { vm: Some(vm), ..self.when }, ..self }
+    }
+
+    /// Limits it to one API node, see [`Faults::nodes`](super::Faults::nodes).
+    pub fn at_node(self, node: u32) -> Self {
+        Self { when: Matcher { node: Some(node), ..self.when }, ..self }
+    }
+
+    pub fn after(self, skip: u32) -> Self {
+        Self { skip, ..self }
+    }
+
+    pub fn times(self, times: u32) -> Self {
+        Self { times: Some(times), ..self }
+    }
+
+    fn strikes(&mut self, asked: &Asked) -> bool {
+        let Matcher { operation, vm, node } = self.when;
+        if operation.is_some_and(|wanted| wanted != asked.operation)
+            || vm.is_some() && vm != asked.vm
+            || node.is_some_and(|wanted| wanted != asked.node)
+            || !self.effect.concerns(asked.operation)
+        {
+            return false;
+        }
+        self.seen = self.seen.saturating_add(1);
+        let Some(past) = self.seen.checked_sub(self.skip.saturating_add(1)) else { return false };
+        let strikes =
+            past.is_multiple_of(self.every.max(1)) && self.times.is_none_or(|times| self.struck < times);
+        self.struck += u32::from(strikes);
+        strikes
+    }
+}
+
+/// Which requests a rule looks at: those that agree with all that is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Matcher {
+    pub operation: Option<Operation>,
+    pub vm: Option<Uuid>,
+    /// The API node that answers, counted from 0.
+    pub node: Option<u32>,
+}
+
+struct Asked {
+    operation: Operation,
+    vm: Option<Uuid>,
+    backup: Option<Uuid>,
+    node: u32,
+}
+
+impl Asked {
+    fn of(request: &Request, node: u32) -> Self {
+        let resource = Resource::of(request.path());
+        let operation = match (request.method.as_str(), resource) {
+            ("POST", Some(Resource::Token)) => Operation::SignIn,
+            ("GET", Some(Resource::Vms)) => Operation::List,
+            ("GET", Some(Resource::Vm(_))) => Operation::ReadVm,
+            ("POST", Some(Resource::Backups(_))) => Operation::Create,
+            ("DELETE", Some(Resource::Backup(..))) => Operation::Delete,
+            _ => Operation::Other,
+        };
+        let uuid = |id: &str| Uuid::try_parse(id).ok();
+        let (vm, backup) = match resource {
+            Some(Resource::Vm(vm) | Resource::Backups(vm)) => (uuid(vm), None),
+            Some(Resource::Backup(vm, backup)) => (uuid(vm), uuid(backup)),
+            _ => (None, None),
+        };
+        Self { operation, vm, backup, node }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    SignIn,
+    List,
+    ReadVm,
+    Create,
+    Delete,
+    Other,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    // ---- On the way to FiFo
+    /// As some proxies do with a DELETE's. A POST without one starts a full backup with an empty comment.
+    DropBody,
+    ExpireTokens,
+
+    // ---- In place of FiFo: nothing is done
+    Answer {
+        status: u16,
+        #[serde(default)]
+        retry_after_s: Option<u32>,
+        #[serde(default)]
+        location: Option<String>,
+    },
+    RefuseConditions,
+    Drop,
+    /// Breaks the connection off, and does what was asked only after `ms`, its condition (`if-match`) included: the
+    /// request was in transit for so long. A later request makes it arrive.
+    ActLate {
+        ms: u64,
+    },
+
+    // ---- While FiFo acts
+    /// Delivers the request twice, and passes the second answer on.
+    Twice,
+    /// Has a delete from storage take the VM's newest backup along, which FiFo does not do.
+    TakeNewest,
+    /// Answers a read of a single VM from the node's cache, which shows the VM from before a write: the whole of the
+    /// write is hidden, and with it whatever the upload does later. The list is never stale.
+    ///
+    /// Each node has a cache of its own, and only a write that it handles itself clears it. Without `seconds` it is stale
+    /// for ever after a full backup, until the next incremental one or delete of that VM clears it.
+    Stale {
+        #[serde(default)]
+        seconds: Option<u32>,
+    },
+
+    // ---- On the way back
+    ActThenDrop,
+    ActThenAnswer {
+        status: u16,
+    },
+    /// Replaces the answer's body, and its content type where one is given.
+    Garble {
+        body: String,
+        #[serde(default)]
+        content_type: Option<String>,
+    },
+    HideEtag,
+    /// Makes the `etag` a weak one, as a proxy does that changes bodies.
+    WeakEtag,
+    HideDate,
+    ShiftDate {
+        seconds: i64,
+    },
+    Delay {
+        ms: u64,
+    },
+    Cut {
+        after_bytes: usize,
+    },
+}
+
+impl Effect {
+    fn concerns(&self, operation: Operation) -> bool {
+        match self {
+            Self::Stale { .. } => operation == Operation::ReadVm,
+            Self::TakeNewest => operation == Operation::Delete,
+            _ => true,
+        }
     }
 }
 

@@ -4,8 +4,7 @@
 //! nights, at 01:00 in Berlin.
 
 use super::backups::BackupRequest;
-use super::upload::{UploadOutcome, UploadScript};
-use super::vm::{Record, Vm, object_name};
+use super::vm::{Record, UploadOutcome, UploadScript, Vm, object_name};
 use super::world::{Shape, World};
 use jiff::{Timestamp, ToSpan as _, civil::Weekday};
 use serde::Deserialize;
@@ -18,7 +17,6 @@ const GIB: u64 = 1 << 30;
 const MINUTE_US: i64 = 60 * 1_000_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
 
-/// How long an upload takes in the past.
 const UPLOAD_US: i64 = 9 * MINUTE_US;
 
 const HYPERVISORS: [&str; 3] = [
@@ -32,12 +30,10 @@ const HYPERVISORS: [&str; 3] = [
 pub struct Seed {
     /// How many VMs there are; after the last one of the file it begins again.
     pub vms: usize,
-    /// What all UUIDs and sizes come from.
     pub seed: u64,
 }
 
 impl Default for Seed {
-    /// One VM of every kind.
     fn default() -> Self {
         Self { vms: Histories::of_file().vms.len(), seed: 1 }
     }
@@ -46,7 +42,6 @@ impl Default for Seed {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Histories {
-    /// What a scheme does in a night, by its name and the night's tier.
     schemes: BTreeMap<String, BTreeMap<String, Run>>,
     vms: Vec<History>,
 }
@@ -70,7 +65,6 @@ struct History {
     gib: u64,
     scheme: String,
     fields: BTreeMap<String, Value>,
-    /// What else happened, each so many nights ago.
     #[serde(default)]
     events: Vec<(usize, Event)>,
 }
@@ -81,15 +75,10 @@ struct History {
 enum Event {
     /// Hours before it, a full backup with this comment is made.
     ByHand(String),
-    /// Before it, the VM is taken off its hypervisor.
     Stored,
-    /// Before it, the VM is moved to another hypervisor.
     Moved,
-    /// It does not take place.
     Missed,
-    /// It makes a daily, and the upload fails.
     Fails,
-    /// Its local deletes never reach FiFo.
     DeletesLost,
     /// Some time after it, it is started once more: an upload of hours.
     StartedAgain,
@@ -206,7 +195,6 @@ impl World {
         }
     }
 
-    /// Asks for a backup, and says whether FiFo has accepted it.
     fn order(&mut self, id: Uuid, comment: &str, parent: Option<String>, at_us: i64) -> bool {
         self.advance(at_us);
         let order = BackupRequest { comment: comment.to_owned(), parent, delete: false };
@@ -294,7 +282,6 @@ fn mask(seed: u64, round: usize) -> u128 {
     (u128::from(bits >> 32) << 96) | u128::from(bits & 0xffff_ffff)
 }
 
-/// A number of its own for each index.
 fn random(seed: u64, index: usize) -> u64 {
     let hash = Sha1::digest(format!("{seed}:{index}"));
     u64::from_be_bytes(std::array::from_fn(|at| hash[at]))

@@ -5,24 +5,23 @@ use super::message::Request;
 use super::seed::Seed;
 use super::state::{Clock, RequestRecord, State};
 use super::world::{Shape, World};
-use super::{connection, control, store};
+use super::{connection, control};
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// How many requests are kept for [`State::requests`].
 const REQUESTS_KEPT: usize = 4096;
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A loopback address; port 0 is any free one.
     pub listen: SocketAddr,
     /// The first world, where neither `world` nor the state file gives one.
     pub seed: Seed,
@@ -32,7 +31,6 @@ pub struct Options {
     pub list_limit: Option<Duration>,
     /// Where the world is kept from run to run, if anywhere. No two sandboxes can have the same one at a time.
     pub state_file: Option<PathBuf>,
-    /// Whether to start from the first world even if the state file holds one.
     pub fresh: bool,
     /// A world to start from, before all others; its own shapes and durations hold.
     pub world: Option<World>,
@@ -62,17 +60,13 @@ impl Default for Options {
 pub struct Sandbox;
 
 impl Sandbox {
-    /// Starts serving, on the runtime it is called on.
-    ///
-    /// # Errors
-    ///
-    /// The address is taken or no loopback address; the state file holds something else, or another sandbox has it.
+    /// An error: the address is taken or no loopback address; the state file holds something else, or another one has it.
     pub async fn start(options: Options) -> io::Result<RunningSandbox> {
         if !options.listen.ip().is_loopback() {
             let text = format!("the sandbox listens on loopback addresses only, not on {}", options.listen);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let locked = options.state_file.as_deref().map(store::lock).transpose()?;
+        let locked = options.state_file.as_deref().map(lock).transpose()?;
         let world = first_world(&options)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
@@ -90,7 +84,7 @@ fn first_world(options: &Options) -> io::Result<World> {
         return Ok(world.clone());
     }
     let kept = match &options.state_file {
-        Some(path) if !options.fresh => store::load(path)?,
+        Some(path) if !options.fresh => load(path)?,
         _ => None,
     };
     let world = kept.unwrap_or_else(|| World::seeded(options.seed, options.clock.now_us()));
@@ -150,7 +144,7 @@ impl Shared {
 
     fn save(&self, state: &State) -> io::Result<()> {
         let Some(path) = &self.options.state_file else { return Ok(()) };
-        store::save(path, &serde_json::to_vec(&state.world)?)
+        save(path, &serde_json::to_vec(&state.world)?)
     }
 }
 
@@ -203,5 +197,77 @@ impl RunningSandbox {
 impl Drop for RunningSandbox {
     fn drop(&mut self) {
         self.stopped.cancel();
+    }
+}
+
+/// Locks a world's file against other sandboxes ([`io::ErrorKind::ResourceBusy`]), until the given file is dropped or the
+/// process ends. It is a file beside the world's, since that one is replaced at every writing.
+fn lock(path: &Path) -> io::Result<File> {
+    fs::create_dir_all(folder_of(path))?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&name)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!("another sandbox is using the world in {}", path.display());
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn load(path: &Path) -> io::Result<Option<World>> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        let path = path.display();
+        let text = format!("{path} does not hold a sandbox world (start afresh to replace it): {error}");
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    })
+}
+
+fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = NamedTempFile::new_in(folder_of(path))?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_world_comes_back_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deeper/world.json");
+        let locked = lock(&path).unwrap();
+        let error = lock(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        assert!(error.to_string().contains("world.json"), "{error}");
+        drop(locked);
+        let _locked = lock(&path).unwrap();
+        assert_eq!(load(&path).unwrap(), None);
+        let mut world = World::new(Shape::default(), 7);
+        let vm = world.new_uuid();
+        world.vms.insert(vm, crate::sandbox::Vm::new("web-1", "hv-1"));
+        save(&path, &serde_json::to_vec(&world).unwrap()).unwrap();
+        assert_eq!(load(&path).unwrap(), Some(world));
+    }
+
+    #[test]
+    fn another_file_is_named_and_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("world.json");
+        fs::write(&path, "policy: grandfather").unwrap();
+        let error = load(&path).unwrap_err().to_string();
+        assert!(error.contains("world.json does not hold a sandbox world"), "{error}");
     }
 }

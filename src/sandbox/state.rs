@@ -13,7 +13,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub enum Clock {
     #[default]
     System,
-    /// A clock that only moves by [`Clock::advance_us`].
     Manual(Arc<AtomicI64>),
 }
 
@@ -33,7 +32,6 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock on.
     pub fn advance_us(&self, by_us: i64) {
         if let Self::Manual(now_us) = self {
             now_us.fetch_add(by_us, Ordering::SeqCst);
@@ -41,7 +39,6 @@ impl Clock {
     }
 }
 
-/// The changing state of a running sandbox, which all connections share.
 #[derive(Debug)]
 pub struct State {
     pub world: World,

@@ -1,15 +1,12 @@
-//! The simulated cloud.
+//! The simulated cloud, and who may do what there.
 
-use super::upload::{Upload, UploadOutcome};
-use super::users::{Token, User, UserStore};
-use super::vm::{Record, Vm};
+use super::vm::{Record, Upload, UploadOutcome, Vm};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha1::{Digest, Sha1};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// How often the hypervisors measure what their snapshots hold.
 pub(super) const MEASURE_EVERY_US: i64 = 15 * 60 * 1_000_000;
 
 pub(super) const TOKEN_LIFE_S: i64 = 3600;
@@ -29,10 +26,8 @@ pub enum ApiStyle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EmptyMaps {
-    /// `[]`, until 2016.
     #[default]
     Array,
-    /// `{}`, from 2017.
     Object,
 }
 
@@ -67,7 +62,6 @@ pub struct World {
     pub agents_down: BTreeSet<String>,
     /// How long an upload takes from being accepted until all is written, unless its script says otherwise.
     pub upload_ms: u64,
-    /// The outcome of uploads for which the VM has no other.
     pub outcome: UploadOutcome,
     pub users: BTreeMap<String, User>,
     pub tokens: BTreeMap<String, Token>,
@@ -106,7 +100,6 @@ impl World {
         token
     }
 
-    /// Returns a token's user, as long as it is good.
     pub fn user_of(&self, token: &str, now_us: i64) -> Option<&User> {
         let token = self.tokens.get(token).filter(|token| now_us < token.expires_us)?;
         self.users.get(&token.user)
@@ -163,7 +156,6 @@ impl World {
     }
 }
 
-/// Writes what each snapshot holds into its record.
 fn measure(vm: &mut Vm) {
     for (uuid, record) in &mut vm.backups {
         let bytes = vm.snapshots.get(uuid).map(|snapshot| snapshot.bytes);
@@ -186,6 +178,60 @@ fn walk(vm: &Vm, backup: Uuid, snapshots_count: bool) -> bool {
         at = parent;
     }
     false
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub password: String,
+    /// What the user may do, each as FiFo writes it: `["vms", "<uuid>", "get"]`, where `_` stands for any one word and
+    /// a final `...` for any number of them.
+    pub permissions: Vec<Vec<String>>,
+}
+
+impl User {
+    pub fn admin(password: &str) -> Self {
+        Self { password: password.to_owned(), permissions: vec![vec!["...".to_owned()]] }
+    }
+
+    /// Makes a user with the given permissions, words separated by `->`: `vms->_->get`.
+    pub fn allowed_to(password: &str, permissions: &[&str]) -> Self {
+        let words = |permission: &&str| permission.split("->").map(str::to_owned).collect();
+        Self { password: password.to_owned(), permissions: permissions.iter().map(words).collect() }
+    }
+
+    pub fn may(&self, wanted: &[&str]) -> bool {
+        self.permissions.iter().any(|granted| grants(granted, wanted))
+    }
+}
+
+/// How the user store behaves, which is asked at every sign-in and for every token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserStore {
+    #[default]
+    Up,
+    /// It does not answer in time: 400 `server_error` at the sign-in, and every token is answered with 401.
+    ServerError,
+    /// It says that it cannot answer now: 400 `temporarily_unavailable` at the sign-in, and otherwise the same.
+    TemporarilyUnavailable,
+}
+
+fn grants(granted: &[String], wanted: &[&str]) -> bool {
+    match (granted.split_first(), wanted.split_first()) {
+        (None, None) => true,
+        (Some((word, [])), _) if word == "..." => true,
+        (Some((word, granted)), Some((wanted_word, wanted))) => {
+            (word == "_" || word == wanted_word) && grants(granted, wanted)
+        }
+        _ => false,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    pub user: String,
+    /// In microseconds since the Unix epoch.
+    pub expires_us: i64,
 }
 
 #[cfg(test)]

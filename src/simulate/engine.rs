@@ -38,7 +38,7 @@ impl<'a> Engine<'a> {
         let Scenario { from, until, every, .. } = *self.scenario;
         let mut next = Some(from);
         while let Some(now) = next.map(|next| self.scenario.up_at(next)).filter(|now| *now < until) {
-            if each(vm, now).is_break() {
+            if each(vm, now).is_break() || self.scenario.is_stopped() {
                 return;
             }
             let turning_point = self.run(vm, &self.occurrences.at(now));

@@ -1,13 +1,14 @@
 //! Runs the real planner forward through time: what is made, stored, deleted and restored from, day by day.
 //!
-//! `engine` steps a VM from run to run, `world` is what a run changes, `tally` what the days add up to. `outlook` asks the same
-//! engine for peaks and expiry dates.
+//! `engine` steps a VM from run to run, `world` is what a run changes, `tally` what the days add up to, `story` what becomes of
+//! each backup of one VM. `outlook` asks the same engine for peaks and expiry dates.
 //!
 //! It is a simulation and no plan: every upload succeeds but where the [`Scenario`] says otherwise, a VM that is blocked stays
 //! blocked, and no VM is moved, created or deleted. Pure like [`plan`](crate::plan), but for the threads that share the VMs.
 
 mod engine;
 mod outlook;
+mod story;
 mod tally;
 mod world;
 
@@ -15,12 +16,15 @@ mod world;
 mod tests;
 
 pub use outlook::{HeavyTier, expiry_dates, heavy_tiers};
+pub use story::{MissedDay, StoredBackup, Story, simulate_with_stories};
 pub use tally::{Example, PolicySimulation, Simulation, Totals, simulate};
 pub use world::{Day, Made};
 
 use crate::plan::{Prune, Request};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The size of a VM where nothing is known of it, in bytes: 40 GiB.
 pub const VM_SIZE_BYTES: u64 = 40 << 30;
@@ -45,6 +49,8 @@ pub struct Scenario {
     pub change_ppm: u64,
     /// What the runs say of deletes from storage.
     pub prune: Prune,
+    /// Ends the simulation early once it is set, for those who no longer wait for it.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Scenario {
@@ -59,6 +65,7 @@ impl Scenario {
             vm_size_bytes: VM_SIZE_BYTES,
             change_ppm: CHANGE_PPM,
             prune: Prune::default(),
+            stop: Arc::default(),
         }
     }
 
@@ -68,6 +75,11 @@ impl Scenario {
             instant = down.end;
         }
         instant
+    }
+
+    /// Says whether nobody waits for the result any more.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Returns what a run at an instant asks the planner for.

@@ -3,7 +3,7 @@
 use super::Scenario;
 use super::engine::Engine;
 use super::world::{Day, Made, SimulatedVm};
-use crate::inventory::{Inventory, Vm};
+use crate::inventory::{Inventory, Vm, VmId};
 use crate::policy::{Name, Policies, Policy};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
@@ -33,6 +33,8 @@ pub struct PolicySimulation {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Example {
+    /// `None` where the policy has none.
+    pub vm: Option<VmId>,
     /// Its alias; empty where there is no FiFo.
     pub alias: String,
     pub made: Vec<Made>,
@@ -96,15 +98,16 @@ fn simulate_policy(policy: &Policy, vms: Option<&[&Vm]>, scenario: &Scenario) ->
     let engine = Engine::new(policy, scenario);
     let ends = day_ends(policy, scenario);
     let (days, example) = match vms {
-        None => days_of(&engine, &ends, [SimulatedVm::unknown(policy, scenario)]),
+        None => days_of(&engine, &ends, [SimulatedVm::unknown(policy, scenario)], |_, _| {}),
         Some(vms) => {
             let start = |vm: &&Vm| SimulatedVm::new(vm, policy, scenario);
             let threads = thread::available_parallelism().map_or(1, NonZero::get);
             let share = vms.len().div_ceil(threads).max(1);
-            let (mut days, mut example) = days_of(&engine, &ends, []);
+            let (mut days, mut example) = days_of(&engine, &ends, [], |_, _| {});
             thread::scope(|scope| {
                 let parts = vms.chunks(share).map(|part| part.iter().map(start));
-                let parts: Vec<_> = parts.map(|part| scope.spawn(|| days_of(&engine, &ends, part))).collect();
+                let parts: Vec<_> =
+                    parts.map(|part| scope.spawn(|| days_of(&engine, &ends, part, |_, _| {}))).collect();
                 for part in parts {
                     let (others, made) = part.join().unwrap_or_else(|fault| panic::resume_unwind(fault));
                     days.iter_mut().zip(&others).for_each(|(day, other)| day.add(other));
@@ -120,24 +123,26 @@ fn simulate_policy(policy: &Policy, vms: Option<&[&Vm]>, scenario: &Scenario) ->
 }
 
 /// Lists the days of a scenario with the instant at which each ends.
-fn day_ends(policy: &Policy, scenario: &Scenario) -> Vec<(NaiveDate, DateTime<Utc>)> {
+pub(super) fn day_ends(policy: &Policy, scenario: &Scenario) -> Vec<(NaiveDate, DateTime<Utc>)> {
     let last = policy.zone.moment(scenario.until - TimeDelta::seconds(1)).date_naive();
     let days = policy.zone.moment(scenario.from).date_naive().iter_days().take_while(|day| *day <= last);
     let end = |day: NaiveDate| Some((day, policy.zone.day_start(day.succ_opt()?)?.min(scenario.until)));
     days.filter_map(end).collect()
 }
 
-/// Lets VMs live through the scenario one after the other.
-fn days_of(
+/// Lets VMs live through the scenario one after the other; `watch` sees each as [`Engine::play`] shows it.
+pub(super) fn days_of(
     engine: &Engine<'_>,
     ends: &[(NaiveDate, DateTime<Utc>)],
     vms: impl IntoIterator<Item = SimulatedVm>,
+    mut watch: impl FnMut(&SimulatedVm, DateTime<Utc>),
 ) -> (Vec<Day>, Example) {
     let mut days: Vec<Day> = ends.iter().map(|(date, _)| Day { date: *date, ..Day::default() }).collect();
     let mut example = Example::default();
     for mut vm in vms {
         let (mut at, mut made, mut pruned) = (0, 0, 0);
         engine.play(&mut vm, |vm, now| {
+            watch(vm, now);
             while let Some(&(date, end)) = ends.get(at).filter(|(_, end)| *end <= now) {
                 let full = vm.made[made..].iter().filter(|made| made.is_full).count();
                 let incremental = vm.made.len() - made - full;
@@ -147,7 +152,7 @@ fn days_of(
             ControlFlow::Continue(())
         });
         if example.made.is_empty() {
-            example = Example { alias: vm.vm.alias, made: vm.made };
+            example = Example { vm: Some(vm.vm.id), alias: vm.vm.alias, made: vm.made };
         }
     }
     (days, example)

@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 use super::world::SimulatedVm;
-use super::{Day, Made, Scenario, simulate};
+use super::{Day, Made, Scenario, Story, simulate, simulate_with_stories};
 use crate::inventory::{RecordedState, Vm};
 use crate::plan::decide::decide_under;
 use crate::plan::due::Occurrences;
@@ -217,4 +217,54 @@ fn a_vm_that_is_blocked_stays_blocked_and_one_that_runs_succeeds() {
     assert_eq!((running[0].stored, running[0].incremental), (4, 0));
     let both = days(vec![mid_chain(), vm(2)]);
     assert_eq!((both[0].stored, both[0].full, both[0].incremental), (5, 1, 1), "sums over the VMs");
+}
+
+/// Counts what a story has at the end of a day: stored, bytes, local, and the bytes of a restore of the newest.
+fn counted(story: &Story, end: DateTime<Utc>) -> (usize, u64, usize, u64) {
+    let is_over = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at < end);
+    let there: Vec<_> =
+        story.backups.iter().filter(|backup| backup.taken < end && !is_over(backup.pruned)).collect();
+    let newest = there.iter().rfind(|backup| backup.is_restorable);
+    let way = std::iter::successors(newest.copied(), |backup| Some(&story.backups[backup.parent?]));
+    (
+        there.len(),
+        there.iter().map(|backup| backup.size_bytes).sum(),
+        there.iter().filter(|backup| !is_over(backup.local_until)).count(),
+        way.map(|backup| backup.size_bytes).sum(),
+    )
+}
+
+#[test]
+fn a_story_of_backups_adds_up_to_the_days_of_the_simulation() {
+    for (prune, days) in [(Prune::REQUESTED, 400), (Prune::default(), 120)] {
+        let from = at("2027-01-01 01:05");
+        let down = vec![at("2027-02-10 00:00")..at("2027-02-13 00:00")];
+        let scenario = Scenario { prune, down, ..Scenario::new(from, days) };
+        let vms = inventory([mid_chain()]);
+        let policies = Policies::new(vec![pruning()]);
+        for inventory in [None, Some(&vms)] {
+            let (simulation, stories) = simulate_with_stories(&policies, inventory, &scenario);
+            assert_eq!(simulation, simulate(&policies, inventory, &scenario));
+            let (story, days) = (&stories[0], &simulation.policies[0].days);
+            assert_eq!(&story.days, days);
+            for day in days {
+                let end = Zone::UTC.day_start(day.date.succ_opt().unwrap()).unwrap().min(scenario.until);
+                let expected = (day.stored, day.stored_bytes, day.local, day.restore_bytes);
+                assert_eq!(counted(story, end), expected, "{}", day.date);
+            }
+            let expired = story.backups.iter().filter(|it| it.expired_since.is_some()).count();
+            assert!(expired > 20 || prune == Prune::REQUESTED, "{expired}");
+            let missed = story.missed_day.unwrap();
+            assert_eq!(missed.backups, 0, "the run at the end makes up for it");
+            assert!((86_400..2 * 86_400).contains(&missed.newest_age_secs), "{missed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_simulation_that_nobody_waits_for_ends_early() {
+    let scenario = Scenario::new(at("2027-01-01 01:05"), 400);
+    scenario.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (_, stories) = simulate_with_stories(&Policies::new(vec![pruning()]), None, &scenario);
+    assert!(scenario.is_stopped() && stories[0].backups.is_empty());
 }

@@ -28,6 +28,8 @@ pub(super) struct SimulatedVm {
     /// Those of what has left the working set that never expire.
     pub(super) kept_for_ever: HashSet<BackupId>,
     pub(super) made: Vec<Made>,
+    /// When uploads failed.
+    pub(super) failed: Vec<DateTime<Utc>>,
     pub(super) pruned: usize,
     sizes: Sizes,
     attempts: u64,
@@ -124,6 +126,7 @@ impl SimulatedVm {
             left: Left::default(),
             kept_for_ever: HashSet::new(),
             made: Vec::new(),
+            failed: Vec::new(),
             pruned: 0,
             sizes,
             attempts: 0,
@@ -147,6 +150,7 @@ impl SimulatedVm {
         if !succeeds {
             backup.state = RecordedState::Failed;
             self.vm.backups.insert(backup);
+            self.failed.push(now);
             return;
         }
         let is_full = create.kind == BackupKind::Full;
@@ -162,6 +166,11 @@ impl SimulatedVm {
         self.stored.insert(id, Stored { size_bytes, restore });
         self.vm.backups.insert(backup);
         self.made.extend(tier.map(|tier| Made { at: now, tier, is_full }));
+    }
+
+    /// Returns the bytes of a completed backup in the working set, and whether it can be restored.
+    pub(super) fn stored(&self, id: BackupId) -> Option<(u64, bool)> {
+        self.stored.get(&id).map(|stored| (stored.size_bytes, stored.restore.is_some()))
     }
 
     pub(super) fn prune(&mut self, backups: &[BackupId]) {

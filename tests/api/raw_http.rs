@@ -4,7 +4,6 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// An answer as it came.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -23,7 +22,6 @@ impl Answer {
     }
 }
 
-/// A connection that is kept.
 pub(crate) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
@@ -70,7 +68,6 @@ impl Connection {
     }
 }
 
-/// Asks on a connection of its own.
 pub(crate) fn ask(address: SocketAddr, request: &[u8]) -> io::Result<Option<Answer>> {
     Connection::open(address).ask(request)
 }

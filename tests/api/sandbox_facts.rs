@@ -2,21 +2,17 @@
 
 use crate::raw_http::{self, Answer};
 use crate::sandbox_lab::{LOCAL, Lab, START_US};
-use fifo_retain::sandbox::{
-    ApiStyle, Effect, EmptyMaps, Operation, Rule, Shape, UploadOutcome, User, UserStore, Vm,
-};
+use fifo_retain::sandbox::{ApiStyle, EmptyMaps, Shape, Vm};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 const SIGN_IN: &str = "grant_type=password&username=admin&password=admin";
 
-/// Sends something to the controls.
 fn control(lab: &Lab, path: &str, body: &str) -> u16 {
     let request = format!("POST /_sandbox/{path} HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     raw_http::ask(lab.running.address(), request.as_bytes()).unwrap().unwrap().status
 }
 
-/// Adds VMs, each without a backup.
 fn add_vms(lab: &Lab, count: usize) {
     lab.running.with(|state| {
         for number in 0..count {
@@ -28,18 +24,6 @@ fn add_vms(lab: &Lab, count: usize) {
 
 fn set_style(lab: &Lab, style: ApiStyle) {
     lab.running.with(|state| state.world.shape = Shape { style, empty_maps: EmptyMaps::Array });
-}
-
-/// Sends a write with a condition.
-fn write_if(lab: &Lab, method: &str, path: &str, etag: &str, body: &str) -> u16 {
-    let request = String::from_utf8(lab.request(method, path, Some(body))).unwrap();
-    let request = request.replacen("\r\n\r\n", &format!("\r\nif-match: {etag}\r\n\r\n"), 1);
-    raw_http::ask(lab.running.address(), request.as_bytes()).unwrap().unwrap().status
-}
-
-fn etag(lab: &Lab) -> String {
-    let answer = lab.ask("GET", &format!("vms/{}", lab.vm), None).unwrap();
-    answer.header("etag").unwrap().to_owned()
 }
 
 // ---- Signing in ----------------------------------------------------------------------------------------------------
@@ -63,20 +47,6 @@ async fn without_a_user_store_the_right_password_is_a_400_and_a_good_token_a_401
     assert_eq!(control(&lab, "switches", r#"{"user_store": "up"}"#), 200);
     assert_eq!(lab.status("GET", "vms", None), Some(200), "the token was good all the time");
     assert_eq!(lab.status("POST", "oauth/token", Some(SIGN_IN)), Some(200));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rule_can_have_the_user_store_fail_for_one_request() {
-    let lab = Lab::start().await;
-    lab.disturb(Rule::new(Effect::UserStore(UserStore::ServerError)).on(Operation::SignIn).times(1));
-    let refused = lab.ask("POST", "oauth/token", Some(SIGN_IN)).unwrap();
-    assert_eq!((refused.status, &refused.json()["error"]), (400, &json!("server_error")));
-    assert_eq!(lab.status("POST", "oauth/token", Some(SIGN_IN)), Some(200));
-    lab.disturb_once(Effect::Drop);
-    assert_eq!(lab.status("POST", "oauth/token", Some(SIGN_IN)), None);
-    lab.disturb(Rule::new(Effect::UserStore(UserStore::ServerError)).on(Operation::Create).times(1));
-    assert_eq!(lab.create(&json!({"comment": "daily"})), Some(401));
-    assert_eq!((lab.create(&json!({"comment": "daily"})), lab.count()), (Some(303), 1));
 }
 
 // ---- Permissions ---------------------------------------------------------------------------------------------------
@@ -110,56 +80,7 @@ async fn a_user_may_see_every_vm_and_back_up_only_one() {
     assert_eq!(lab.record(&backup).local, Some(true));
 }
 
-// ---- If-Match ------------------------------------------------------------------------------------------------------
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_two_creates_with_one_etag_the_second_is_a_412_except_in_the_race() {
-    let lab = Lab::start().await;
-    let path = format!("vms/{}/backups", lab.vm);
-    let create = |etag: &str| write_if(&lab, "POST", &path, etag, r#"{"comment":"daily"}"#);
-    let first = etag(&lab);
-    assert_eq!((create(&first), create(&first), lab.count()), (303, 412, 1));
-
-    lab.disturb(Rule::new(Effect::Race { ms: 50 }));
-    let second = etag(&lab);
-    assert_eq!(create(&first), 412, "that VM has changed long ago");
-    assert_eq!((create(&second), create(&second), lab.count()), (303, 303, 3));
-    lab.clock.advance_us(51_000);
-    assert_eq!((create(&second), lab.count()), (412, 3), "the race is over");
-    assert_eq!(create("\"another\""), 412);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_delete_can_race_a_create() {
-    let lab = Lab::start().await;
-    let backup = lab.made("monthly", None);
-    let seen = etag(&lab);
-    lab.disturb(Rule::new(Effect::Race { ms: 50 }));
-    let path = format!("vms/{}/backups", lab.vm);
-    assert_eq!(write_if(&lab, "POST", &path, &seen, r#"{"comment":"daily"}"#), 303);
-    assert_eq!(write_if(&lab, "DELETE", &lab.path_of(&backup), &seen, LOCAL), 204);
-    assert_eq!(lab.record(&backup).local, Some(false));
-}
-
 // ---- Backups -------------------------------------------------------------------------------------------------------
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failed_send_leaves_its_error_message_in_the_object_and_is_completed() {
-    let lab = Lab::start().await;
-    lab.script(UploadOutcome::Hollow);
-    let backup = lab.made("monthly", None);
-    let backups = lab.backups();
-    let file = backups[&backup]["files"].as_object().unwrap().values().next().unwrap();
-    assert_eq!((&backups[&backup]["state"], &file["size"]), (&json!("completed"), &json!(51)));
-    assert_eq!(file["sha1"].as_str().unwrap().len(), 40);
-    let request = b"GET /_sandbox/world HTTP/1.1\r\n\r\n";
-    let world = raw_http::ask(lab.running.address(), request).unwrap().unwrap().json();
-    let stored = &world["vms"][lab.vm.to_string()]["stored"][&backup];
-    assert_eq!(
-        (&stored["stderr"], &stored["sound"]),
-        (&json!("cannot send: snapshot has gone\n"), &json!(false))
-    );
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn empty_maps_are_arrays_until_2016_and_objects_from_2017() {
@@ -209,16 +130,6 @@ async fn a_list_that_takes_too_long_is_cut_each_time_and_the_uuids_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn backups_take_their_time_too() {
-    let lab = Lab::start().await;
-    lab.made("monthly", None);
-    lab.running.with(|state| state.world.list_limit_ms = Some(10));
-    assert_eq!(full_list(&lab).body, b"");
-    lab.running.with(|state| state.world.list_limit_ms = Some(11));
-    assert!(full_list(&lab).json().is_array());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_2015_has_its_length_and_one_of_2016_ends_with_its_connection() {
     let lab = Lab::start().await;
     for path in ["vms", "vms?full-list=true&full-list-fields=uuid"] {
@@ -233,39 +144,6 @@ async fn a_list_of_2015_has_its_length_and_one_of_2016_ends_with_its_connection(
         assert_eq!(whole.header("content-length"), Some(length.as_str()));
         assert_eq!((whole.header("connection"), whole.json()), (None, streamed.json()));
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_may_see_no_vm_gets_a_lone_bracket_and_in_2015_an_empty_list() {
-    let mut lab = Lab::start().await;
-    lab.token = lab.running.with(|state| {
-        state.world.users.insert("blind".to_owned(), User::allowed_to("x", &["cloud->vms->list"]));
-        state.world.sign_in("blind", START_US)
-    });
-    for path in ["vms", "vms?full-list=true"] {
-        for (style, body) in [(ApiStyle::V3, "]"), (ApiStyle::V2, "[]")] {
-            set_style(&lab, style);
-            assert_eq!(lab.ask("GET", path, None).unwrap().body, body.as_bytes(), "{path}");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_list_of_2015_may_be_a_second_old() {
-    let lab = Lab::start().await;
-    set_style(&lab, ApiStyle::V2);
-    lab.disturb(Rule::new(Effect::StaleList { ms: 1_000 }));
-    let listed = || {
-        let list = lab.ask("GET", "vms?full-list=true&full-list-fields=backups", None).unwrap().json();
-        list[0]["backups"].as_object().map_or(0, serde_json::Map::len)
-    };
-    assert_eq!(listed(), 0);
-    assert_eq!(lab.create(&json!({"comment": "monthly"})), Some(303));
-    assert_eq!((listed(), lab.backups().as_object().unwrap().len()), (0, 1));
-    lab.wait(1);
-    assert_eq!(listed(), 0);
-    lab.clock.advance_us(1);
-    assert_eq!(listed(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

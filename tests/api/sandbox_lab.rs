@@ -1,9 +1,7 @@
 //! A sandbox with one VM on a clock that the test moves.
 
 use crate::raw_http::{self, Answer};
-use fifo_retain::sandbox::{
-    Clock, Effect, Options, Record, Rule, RunningSandbox, Sandbox, Shape, UploadScript, Vm, World,
-};
+use fifo_retain::sandbox::{Clock, Effect, Options, Record, Rule, RunningSandbox, Sandbox, Shape, Vm, World};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -18,7 +16,6 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Uploads take a hundred seconds.
     pub(crate) async fn start() -> Self {
         Self::start_with(Options::default()).await
     }
@@ -85,23 +82,16 @@ impl Lab {
         format!("vms/{}/backups/{backup}", self.vm)
     }
 
-    /// The backups as a read of the VM shows them.
     pub(crate) fn backups(&self) -> Value {
         self.ask("GET", &format!("vms/{}", self.vm), None).unwrap().json()["backups"].clone()
     }
 
-    /// How many backups there really are.
     pub(crate) fn count(&self) -> usize {
         self.running.with(|state| state.world.vms[&self.vm].backups.len())
     }
 
     pub(crate) fn record(&self, backup: &str) -> Record {
         self.running.with(|state| state.world.vms[&self.vm].backups[&backup.parse().unwrap()].clone())
-    }
-
-    pub(crate) fn script(&self, script: impl Into<UploadScript>) {
-        self.running
-            .with(|state| state.world.vms.get_mut(&self.vm).unwrap().scripts.push_back(script.into()));
     }
 
     pub(crate) fn disturb(&self, rule: Rule) {

@@ -1,11 +1,10 @@
 //! Every recorded exchange with FiFo's own handlers, read by the client: what it makes of each answer is what FiFo meant.
 
-use crate::raw_server::{RawServer, Reply};
 use bytes::Bytes;
 use fifo_retain::fifo::{
-    ApiVersion, Backoff, ClientSettings, Connection, Credentials, DeletedForGood, FifoError, HttpOptions,
-    HttpTransport, Listing, NewBackup, ReadClient, Request, Response, Transport, TransportError,
-    TransportErrorKind, VmRead, WriteAnswer, WriteClient,
+    ApiVersion, Backoff, ClientSettings, Connection, Credentials, DeletedForGood, FifoError, Listing,
+    NewBackup, ReadClient, Request, Response, Transport, TransportError, TransportErrorKind, VmRead,
+    WriteAnswer, WriteClient,
 };
 use fifo_retain::inventory::{Backup, LocalState, RecordedState, Vm, VmId};
 use futures::future::BoxFuture;
@@ -15,14 +14,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// One recorded exchange.
 #[derive(Clone)]
 struct Exchange {
-    /// `2015` or `2016`.
     year: String,
     /// The file's name without number and ending: `create-full`.
     name: String,
-    /// Method and path, as they were sent.
     request_line: String,
     request_body: String,
     /// The answer's head; empty when the connection was closed without an answer.
@@ -61,15 +57,10 @@ impl Exchange {
         }
     }
 
-    fn named(year: &str, name: &str) -> Self {
-        Self::all().into_iter().find(|exchange| exchange.year == year && exchange.name == name).unwrap()
-    }
-
     fn path(&self) -> &str {
         self.request_line.split_once(' ').unwrap().1
     }
 
-    /// Returns the VM whose path was asked for.
     fn vm(&self) -> VmId {
         self.path().split('/').nth(4).unwrap().parse().unwrap()
     }
@@ -85,14 +76,6 @@ impl Exchange {
             builder.header(name, value.trim())
         });
         Ok(builder.body(stream::iter([Ok(Bytes::from(self.body.clone()))]).boxed()).unwrap())
-    }
-
-    /// Returns the answer as it went over the wire.
-    fn raw_answer(&self) -> String {
-        if self.head.is_empty() {
-            return String::new();
-        }
-        format!("{}\r\n\r\n{}", self.head.lines().collect::<Vec<_>>().join("\r\n"), self.body)
     }
 }
 
@@ -120,7 +103,6 @@ fn settings(exchange: &Exchange, endpoint: &str, credentials: Credentials) -> Cl
     }
 }
 
-/// The client on one recorded answer.
 struct RequestRecord {
     exchange: Exchange,
     transport: Arc<Recorded>,
@@ -178,7 +160,6 @@ impl RequestRecord {
         answer
     }
 
-    /// Checks that the client asked just what was recorded.
     fn asked_as_recorded(&self) {
         let asked = self.transport.asked.lock().unwrap();
         let [request] = asked.as_slice() else { panic!("asked {} times", asked.len()) };
@@ -203,7 +184,7 @@ fn only_backup(vm: &Vm) -> &Backup {
 }
 
 fn accepted(answer: &WriteAnswer) -> bool {
-    matches!(answer, WriteAnswer::Accepted { server_date: Some(_), .. })
+    matches!(answer, WriteAnswer::Accepted { .. })
 }
 
 fn refused(answer: &WriteAnswer, with: u16) -> bool {
@@ -226,13 +207,16 @@ async fn check(exchange: Exchange) {
             assert!(accepted(&answer), "{answer:?}");
             asked.asked_as_recorded();
             asked.body_as_recorded();
-            let WriteAnswer::Accepted { backup, .. } = answer else { panic!("not accepted") };
+            let WriteAnswer::Accepted { backup } = answer else { panic!("not accepted") };
             assert_eq!(backup.is_none(), style_of_2016, "only the old location names the backup");
         }
         // None of these shows whether there is a backup now.
         "create-parent-not-local" | "create-null-parent" | "create-no-vm" | "create-delegated" => {
             let answer = RequestRecord::new(exchange).create().await;
-            assert_eq!(answer, WriteAnswer::Failed { status: StatusCode::INTERNAL_SERVER_ERROR });
+            assert!(
+                matches!(answer, WriteAnswer::Maybe { status: Some(StatusCode::INTERNAL_SERVER_ERROR), .. }),
+                "{answer:?}"
+            );
         }
         "create-no-content-type" => assert!(refused(&RequestRecord::new(exchange).create().await, 415)),
         "delete-local" | "delete-if-match" => {
@@ -248,9 +232,7 @@ async fn check(exchange: Exchange) {
             let asked = asked.transport.asked.lock().unwrap();
             assert!(asked[0].body().0.is_empty() && !asked[0].headers().contains_key("content-type"));
         }
-        "delete-if-match-stale" => {
-            assert_eq!(RequestRecord::new(exchange).delete().await, WriteAnswer::Changed)
-        }
+        "delete-if-match-stale" => assert!(refused(&RequestRecord::new(exchange).delete().await, 412)),
         "delete-missing" => assert!(refused(&RequestRecord::new(exchange).delete().await, 404)),
         "no-token" => {
             let error = RequestRecord::new(exchange).list().await.unwrap_err();
@@ -394,36 +376,5 @@ async fn the_client_makes_of_every_recorded_answer_what_fifo_meant() {
         let name = format!("{}/{}", exchange.year, exchange.name);
         println!("{name}");
         check(exchange).await;
-    }
-}
-
-/// Serves one recorded answer over a socket, to the client over the real transport.
-async fn over_a_socket(exchange: &Exchange) -> (RawServer, WriteClient) {
-    let answer = exchange.raw_answer();
-    let server = RawServer::start(move |_| Reply::SendAndClose(answer.clone())).await;
-    let settings = settings(exchange, &server.endpoint().to_string(), Credentials::Token("TOKEN".into()));
-    let settings = ClientSettings { read_timeout: Duration::from_secs(10), ..settings };
-    let transport = HttpTransport::new(&server.endpoint(), &HttpOptions::default()).unwrap();
-    (server, WriteClient::new(ReadClient::new(Arc::new(transport), settings)))
-}
-
-#[tokio::test]
-async fn recorded_answers_are_read_from_a_socket() {
-    for (year, name, visible) in
-        [("2015", "list-full", 5), ("2016", "list-full", 5), ("2016", "list-none-visible", 0)]
-    {
-        let (_server, client) = over_a_socket(&Exchange::named(year, name)).await;
-        assert_eq!(client.read().list().await.unwrap().visible, visible, "{year} {name}");
-    }
-    for year in ["2015", "2016"] {
-        let exchange = Exchange::named(year, "vm-chain");
-        let (_server, client) = over_a_socket(&exchange).await;
-        assert_eq!(client.read().vm(exchange.vm()).await.unwrap().vm.unwrap().backups.len(), 2);
-
-        let exchange = Exchange::named(year, "delete-local");
-        let (server, client) = over_a_socket(&exchange).await;
-        let backup = "bbbbbbbb-0000-4000-8000-000000000002".parse().unwrap();
-        assert!(accepted(&client.delete_local(exchange.vm(), backup, None).await.unwrap()));
-        assert_eq!(server.received()[0].body, exchange.request_body);
     }
 }

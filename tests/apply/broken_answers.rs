@@ -56,31 +56,6 @@ async fn a_broken_vm_is_left_alone_and_the_other_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_list_is_no_list() {
-    let bodies = [
-        "",
-        "[",
-        "[{}",
-        "[{}}",
-        "<html>502 Bad Gateway</html>",
-        "[1,2",
-        "null",
-        "{}",
-        "\"\"",
-        "[{\"uuid\":\"",
-        "\u{0}",
-    ];
-    for body in bodies {
-        let cloud = two_due();
-        let garble = Effect::Garble { body: body.to_owned(), content_type: None };
-        cloud.wire.state().faults.rules.push(Rule::new(garble).on(Operation::List));
-        let error = cloud.client().read().list().await.unwrap_err();
-        assert!(!error.to_string().is_empty());
-        assert_eq!((cloud.asked("POST"), cloud.asked("DELETE")), (0, 0), "{body:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_list_that_breaks_while_a_plan_is_carried_out_deletes_nothing_on_trust() {
     for body in ["]", "[]", "<html>", "[{\"uuid\":\""] {
         let cloud = two_due();
@@ -92,13 +67,4 @@ async fn a_list_that_breaks_while_a_plan_is_carried_out_deletes_nothing_on_trust
         assert_eq!((cloud.asked("POST"), cloud.asked("DELETE")), (0, 0), "{body:?} {report:?}");
         assert_eq!(report.tally().created, 0);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_user_who_may_see_nothing_sees_nothing_to_delete() {
-    let cloud = two_due();
-    let garble = Effect::Garble { body: "]".to_owned(), content_type: None };
-    cloud.wire.state().faults.rules.push(Rule::new(garble).on(Operation::List));
-    let (plan, inventory) = cloud.plan().await;
-    assert!(inventory.is_empty() && plan.vms.is_empty());
 }

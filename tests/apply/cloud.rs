@@ -33,7 +33,6 @@ tiers:
   - { name: daily, schedule: '0 1 * * *', type: incremental }
 ";
 
-/// Full backups only.
 pub(crate) const FULL_ONLY: &str = "
 version: 1
 policy: full-only
@@ -55,7 +54,6 @@ pub(crate) struct Cloud {
     pub(crate) events: Events,
 }
 
-/// Keeps all events.
 #[derive(Clone, Default)]
 pub(crate) struct Events(Arc<Mutex<Vec<Event>>>);
 
@@ -69,7 +67,6 @@ impl Observer for Events {
 #[derive(Default)]
 pub(crate) struct MemoryNotes {
     pub(crate) notes: Mutex<BTreeMap<VmId, DeleteNote>>,
-    /// Whether the disk is full.
     pub(crate) is_full: AtomicBool,
 }
 
@@ -122,12 +119,10 @@ pub(crate) fn fault(cloud: &Cloud, rule: Rule) {
     cloud.wire.state().faults.rules.push(rule);
 }
 
-/// An answer without effect.
 pub(crate) fn answer(status: u16) -> Effect {
     Effect::Answer { status, retry_after_s: None, location: None }
 }
 
-/// Says what becomes of a VM's next upload.
 pub(crate) fn next_upload(cloud: &Cloud, n: u128, script: impl Into<UploadScript>) {
     cloud.wire.state().world.vms.get_mut(&vm_uuid(n)).unwrap().scripts.push_back(script.into());
 }
@@ -136,7 +131,6 @@ pub(crate) fn takes(seconds: u64) -> UploadScript {
     UploadScript { upload_ms: Some(seconds * 1_000), ..UploadScript::default() }
 }
 
-/// When each create was received.
 pub(crate) fn posts(cloud: &Cloud) -> Vec<DateTime<Utc>> {
     let asked = &cloud.wire.state().asked;
     asked.iter().filter(|asked| asked.target.ends_with("/backups")).map(|asked| asked.at).collect()
@@ -209,7 +203,6 @@ impl Cloud {
         (plan(&self.policies, &listing.inventory, request), listing.inventory)
     }
 
-    /// Carries out what a plan lists, as `apply` does.
     pub(crate) async fn execute(&self, plan: &Plan, inventory: &Inventory) -> RunReport {
         self.carry_out(plan, inventory, Approval::Listed).await
     }
@@ -230,7 +223,6 @@ impl Cloud {
         executor.execute(&plan.vms, inventory.clone(), approval).await
     }
 
-    /// Reads, plans and carries out, as `reconcile` does.
     pub(crate) async fn reconcile(&self) -> RunReport {
         let (plan, inventory) = self.plan().await;
         self.carry_out(&plan, &inventory, Approval::Everything).await
@@ -250,7 +242,6 @@ impl Cloud {
             .collect()
     }
 
-    /// How many requests of a method were made.
     pub(crate) fn asked(&self, method: &str) -> usize {
         // Signing in is a POST too, and no write.
         let is_write = |target: &str| target.contains("/backups");

@@ -55,16 +55,3 @@ async fn when_the_new_backup_is_not_good_the_only_copy_stays() {
         assert!(!deletes(&cloud).contains(&(None, ActionOutcome::Done)), "{outcome:?}");
     }
 }
-
-#[tokio::test(start_paused = true)]
-async fn it_is_left_to_the_next_run_where_the_upload_is_not_waited_for() {
-    let mut cloud = after_a_failure();
-    cloud.settings.wait = false;
-    let report = cloud.reconcile().await;
-    assert_eq!((report.tally().started, report.tally().left), (1, 2), "{report:?}");
-    assert_eq!((cloud.asked("DELETE"), deletes(&cloud)[1]), (0, (None, ActionOutcome::HandedOver)));
-    tokio::time::advance(std::time::Duration::from_secs(60)).await;
-    let report = cloud.reconcile().await;
-    assert_eq!((report.tally().created, report.tally().deleted_local), (0, 2), "{report:?}");
-    assert_eq!(cloud.backups(1), ["daily", "daily"]);
-}

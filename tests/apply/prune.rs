@@ -22,7 +22,6 @@ tiers:
   - { name: daily, schedule: '0 1 * * *', type: incremental, keep: 1 }
 ";
 
-/// After last night's daily.
 pub(crate) const MORNING: &str = "2026-12-07T09:00:00Z";
 
 /// An expired chain of a VM, and the one that is kept; oldest first each.
@@ -72,13 +71,11 @@ fn with_chains(cloud: Cloud, n: u128) -> (Cloud, Chains) {
     (cloud, chains)
 }
 
-/// The requests that delete from storage, in their order.
 pub(crate) fn prunes(cloud: &Cloud) -> Vec<RequestRecord> {
     let asked = &cloud.wire.state().asked;
     asked.iter().filter(|asked| asked.method == "DELETE" && asked.body.is_empty()).cloned().collect()
 }
 
-/// Which backup a request names.
 pub(crate) fn named(asked: &RequestRecord) -> Uuid {
     asked.target.rsplit('/').next().unwrap().parse().unwrap()
 }
@@ -101,7 +98,6 @@ pub(crate) fn outcomes(report: &RunReport) -> Vec<ActionOutcome> {
     report.vms.iter().flat_map(|vm| &vm.steps).map(|step| step.ending).collect()
 }
 
-/// Waits until so many deletes from storage have been received.
 pub(crate) async fn after_prunes(cloud: &Cloud, count: usize) {
     while prunes(cloud).len() < count {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -206,21 +202,25 @@ async fn a_backup_that_something_came_to_descend_from_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backup_that_became_local_stays() {
-    let (cloud, chains, report) =
-        with_change(|cloud, chains| edit(cloud, chains.expired[1], |record| record.local = Some(true))).await;
-    assert!(left(&cloud, 1).contains(&chains.expired[1]));
-    assert_eq!((prunes(&cloud).len(), report.tally().left), (2, 2), "{report:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn on_a_vm_that_leaves_its_hypervisor_nothing_more_is_deleted() {
-    let (cloud, chains, report) =
-        with_change(|cloud, _| cloud.wire.state().world.leave_hypervisor(vm_uuid(1), None)).await;
-    let [monthly, weekly, ..] = chains.expired;
-    assert!(cloud.wire.state().world.restorable_from_store(vm_uuid(1), weekly), "no file is deleted");
-    assert!(left(&cloud, 1).contains(&monthly));
-    assert_eq!((prunes(&cloud).len(), report.tally().dropped + report.tally().left), (2, 2), "{report:?}");
+async fn a_backup_that_became_local_or_whose_vm_left_its_hypervisor_stays() {
+    for is_moved in [false, true] {
+        let (cloud, chains, report) = with_change(|cloud, chains| {
+            if is_moved {
+                cloud.wire.state().world.leave_hypervisor(vm_uuid(1), None);
+            } else {
+                edit(cloud, chains.expired[1], |record| record.local = Some(true));
+            }
+        })
+        .await;
+        let weekly = chains.expired[1];
+        assert!(cloud.wire.state().world.restorable_from_store(vm_uuid(1), weekly), "no file is deleted");
+        assert!(left(&cloud, 1).contains(&weekly));
+        assert_eq!(
+            (prunes(&cloud).len(), report.tally().dropped + report.tally().left),
+            (2, 2),
+            "{report:?}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -319,14 +319,6 @@ async fn while_a_create_is_due_that_a_saved_plan_does_not_list_nothing_is_delete
     let tally = cloud.execute(&plan, &inventory).await.tally();
     assert_eq!((tally.created, tally.deleted_cloud, prunes(&cloud).len()), (0, 0, 0), "{tally:?}");
     all_kept(&cloud, &chains);
-}
-
-#[tokio::test(start_paused = true)]
-async fn old_backups_are_left_to_the_next_run_where_the_new_one_is_not_waited_for() {
-    let (mut cloud, _) = pruning_at(NIGHT, 1);
-    cloud.settings.wait = false;
-    let tally = cloud.reconcile().await.tally();
-    assert_eq!((tally.started, tally.left, prunes(&cloud).len()), (1, 5, 0), "{tally:?}");
 }
 
 #[tokio::test(start_paused = true)]

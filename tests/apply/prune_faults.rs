@@ -1,7 +1,7 @@
 //! Deletes from storage among lost answers, proxies, caches and kills: nothing goes that was not listed.
 
 use crate::cloud::{Cloud, answer, backup_id, fault, vm_uuid};
-use crate::prune::{Chains, after_prunes, all_kept, left, named, prunes, pruning};
+use crate::prune::{Chains, all_kept, left, named, prunes, pruning};
 use fifo_retain::apply::{ActionKind, ActionOutcome, Alarm, EventKind, RunReport};
 use fifo_retain::sandbox::{Effect, Operation, Rule};
 use std::collections::BTreeSet;
@@ -161,22 +161,6 @@ async fn a_list_of_the_last_minute_confirms_each_vm_before_its_first_delete() {
     let first_delete = asked.iter().position(|asked| asked.method == "DELETE").unwrap();
     assert_eq!(lists.len(), 2, "that of the plan, and one for all three VMs");
     assert!(lists[1] < first_delete, "{asked:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_run_that_ends_after_a_lost_answer_does_not_say_that_nothing_was_done() {
-    let (cloud, chains) = pruning(1);
-    fault(&cloud, on_deletes(Effect::Drop));
-    let (report, ()) = tokio::join!(cloud.reconcile(), async {
-        after_prunes(&cloud, 1).await;
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        cloud.stop.cancel();
-    });
-    let steps = &report.vms[0].steps;
-    assert_eq!(steps[0].ending, ActionOutcome::Unverified, "{report:?}");
-    assert!(steps[0].message.contains("its effect is not known (the run ended before"), "{report:?}");
-    assert!(steps[1].message.contains("nothing was done"), "{report:?}");
-    all_kept(&cloud, &chains);
 }
 
 /// Calms everything, and lets further runs delete what is left.

@@ -37,21 +37,17 @@ impl Clock for TestClock {
     }
 }
 
-/// A request as it arrived.
 #[derive(Clone, Debug)]
 #[allow(dead_code, reason = "the simulation's judges look at more of it than other tests")]
 pub(crate) struct RequestRecord {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) body: Vec<u8>,
-    /// When it arrived, by FiFo's clock.
     pub(crate) at: DateTime<Utc>,
     pub(crate) was_fresh: bool,
-    /// Its condition.
     pub(crate) if_match: Option<String>,
     /// Whether it was in transit for long, after its connection had broken off.
     pub(crate) is_late: bool,
-    /// Which of several programs has sent it.
     pub(crate) sender: usize,
     /// The status of the answer; `None` where the connection broke off.
     pub(crate) status: Option<u16>,
@@ -125,7 +121,6 @@ impl Wire {
         self.state.lock().unwrap()
     }
 
-    /// Returns FiFo's clock.
     pub(crate) fn server_now(&self) -> DateTime<Utc> {
         self.clock.now() + self.state().server_ahead
     }

@@ -84,21 +84,20 @@ fn what_no_check_accepts_is_explained_and_can_be_pinned() {
         let folder = Folder::empty();
         fs::write(folder.path("ca.pem"), pem(&certificate)).unwrap();
         let check = |trust: &[&str]| {
-            let line = [trust, &["--endpoint", &endpoint, "check"]].concat();
+            let line = [trust, &["--format", "json", "--endpoint", &endpoint, "check"]].concat();
             let mut command = folder.command(&line);
-            command.env("FIFO_TOKEN", "t").env("COLUMNS", "200");
+            command.env("FIFO_TOKEN", "t");
             Ended::of(command)
         };
-        let words = |ended: Ended| ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
-        let refused = words(check(&["--ca-file", "ca.pem"]).code(1));
+        let refused = check(&["--ca-file", "ca.pem"]).code(1).out;
         assert!(refused.contains(hint), "{what}: {refused}");
         let command = format!("openssl s_client -connect localhost:{} </dev/null", server.port);
         assert!(refused.contains(&command) && refused.contains("--pin-sha256"), "{what}: {refused}");
 
         let fingerprint = hex::encode(Sha256::digest(&certificate));
-        let trusted = words(check(&["--pin-sha256", &fingerprint]));
-        assert!(trusted.contains("ok connection: FiFo answers"), "{what}: {trusted}");
-        let other = words(check(&["--pin-sha256", &"00".repeat(32)]).code(1));
+        let trusted = check(&["--pin-sha256", &fingerprint]).out;
+        assert!(trusted.contains("FiFo answers"), "{what}: {trusted}");
+        let other = check(&["--pin-sha256", &"00".repeat(32)]).code(1).out;
         assert!(
             other.contains(&fingerprint) && other.contains("compare the fingerprints"),
             "{what}: {other}"
@@ -118,6 +117,6 @@ fn who_shows_the_pinned_certificate_without_its_key_is_refused() {
     let mut command = folder.command(&["--pin-sha256", &pin, "--endpoint", &endpoint, "check"]);
     command.env("FIFO_TOKEN", "t");
     let ended = Ended::of(command).code(1);
-    assert!(ended.out.contains("problem     connection:"), "{}", ended.out);
+    assert!(ended.out.contains("! problem  connection: "), "{}", ended.out);
     assert!(server.received().is_empty(), "nothing was sent to it");
 }

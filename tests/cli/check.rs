@@ -39,10 +39,6 @@ fn it_says_what_works_and_what_cannot_be_verified() {
         assert!(ended.out.contains(line), "{line}\n{}", ended.out);
     }
     assert!(!folder.path(".local").exists(), "the state folder is made by a run, with its own user");
-    for asked in fifo.asked() {
-        let is_harmless = asked.starts_with("GET ") || asked == "POST /api/3/oauth/token";
-        assert!(is_harmless, "{asked}");
-    }
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn no_color_is_heeded_and_an_option_goes_before_it() {
 fn a_pipe_that_is_closed_early_is_no_failure() {
     let (folder, fifo) = (Folder::new(), Fifo::now());
     for line in [
-        &["-v", "plan"][..],
+        &["-v", "plan", "--out", "plan.json"][..],
         &["status"],
         &["show", "*"],
         &["schema"],
@@ -104,8 +104,10 @@ fn a_pipe_that_is_closed_early_is_no_failure() {
         drop(child.stdout.take());
         let mut err = String::new();
         child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""), "{line:?}");
+        let err = if line.contains(&"--out") { "" } else { err.as_str() };
+        assert_eq!((child.wait().unwrap().code(), err), (Some(0), ""), "{line:?}");
     }
+    assert!(folder.path("plan.json").exists(), "it is saved before it is shown");
 }
 
 #[test]
@@ -116,6 +118,7 @@ fn every_message_of_a_log_in_json_is_json() {
         crate::harness::GRANDFATHER.replace("grandfather", "nobody").replace("fifo.backup: 1", "x.y: 1");
     folder.write("policies/nobody.yaml", &other);
     let warned = folder.ask(&fifo, &["--log-format", "json", "-v", "-v", "plan", "--at", AT]).code(0);
+    let foreign = folder.ask(&fifo, &["--log-format", "json", "plan", "--vm", "##[group]\u{202e}*"]).code(1);
     folder.write("policies/broken.yaml", "version: 1\ntier: []\n");
     let failed = folder.ask(&fifo, &["--log-format", "json", "plan", "--at", AT]).code(1);
     let reconciled = {
@@ -123,8 +126,13 @@ fn every_message_of_a_log_in_json_is_json() {
         let fifo = Fifo::start(Options { upload_ms: 20, ..Options::default() });
         folder.ask(&fifo, &["--log-format", "json", "reconcile"])
     };
+    assert!(
+        !foreign.err.contains("##[") && !foreign.err.contains('\u{202e}'),
+        "it would act: {}",
+        foreign.err
+    );
     let mut levels = std::collections::BTreeSet::new();
-    for err in [&warned.err, &failed.err, &reconciled.err] {
+    for err in [&warned.err, &failed.err, &foreign.err, &reconciled.err] {
         for line in err.lines() {
             let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             assert!(event["timestamp"].is_string() && event["fields"]["message"].is_string(), "{line}");
@@ -132,6 +140,24 @@ fn every_message_of_a_log_in_json_is_json() {
         }
     }
     assert!(levels.contains("WARN") && levels.contains("ERROR"), "{levels:?}");
+}
+
+#[test]
+fn looking_sends_nothing_but_a_sign_in_and_reads() {
+    let (folder, fifo) = (Folder::new(), Fifo::now());
+    let looks =
+        [&["check"][..], &["plan", "--prune"], &["status"], &["show", "*"], &["simulate", "--days", "2"]];
+    for line in looks {
+        folder.ask(&fifo, line);
+        let asked = fifo.running().with(|state| state.requests.drain(..).collect::<Vec<_>>());
+        let is_harmless =
+            |method: &str, path: &str| method == "GET" || (method, path) == ("POST", "/api/3/oauth/token");
+        assert!(asked.len() > 1, "{line:?}");
+        assert!(
+            asked.iter().all(|it| is_harmless(&it.request.method, it.request.path())),
+            "{line:?}: {asked:?}"
+        );
+    }
 }
 
 #[test]

@@ -30,13 +30,14 @@ fn every_field_of_a_policy_is_in_its_reference_with_its_default() {
     ] {
         let section = section(&doc, heading);
         let fields = schema.pointer(part).unwrap()["properties"].as_object().unwrap();
-        let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        let is_field = |line: &&str| line.starts_with("| `") || line.starts_with("- `");
+        let rows: Vec<&str> = section.lines().filter(is_field).collect();
         for (name, field) in fields {
-            let row = rows.iter().find(|row| row.starts_with(&format!("| `{name}` |")));
+            let row = rows.iter().find(|row| row[2..].starts_with(&format!("`{name}`")));
             let row = row.unwrap_or_else(|| panic!("`{name}` is not under {heading}"));
             if let Some(default) = field.get("default") {
                 let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
-                assert!(row.contains(&format!("| `{default}` |")), "the default of `{name}`: {row}");
+                assert!(row.contains(&format!("(default `{default}`)")), "the default of `{name}`: {row}");
             }
         }
         assert_eq!(rows.len(), fields.len(), "{heading} has a field that is none");

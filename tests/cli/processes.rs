@@ -255,8 +255,7 @@ fn a_terminal_that_is_closed_under_a_run_loses_nothing() {
         ("exec fifo-retain --state-dir state reconcile", false),
         ("trap '' HUP; exec fifo-retain --state-dir state reconcile", true),
     ] {
-        // Long enough for the terminal to be closed before they end, on a busy machine too.
-        let cloud = Cloud::of(2, 15_000);
+        let cloud = Cloud::of(2, 600_000);
         let could_be_restored = cloud.restorable();
         let mut terminal = on_a_terminal(&cloud, script);
         while cloud.asked().get("POST").is_none_or(|posts| *posts < 2) {
@@ -264,8 +263,11 @@ fn a_terminal_that_is_closed_under_a_run_loses_nothing() {
         }
         terminal.kill().unwrap();
         terminal.wait().unwrap();
+        if outlives {
+            cloud.end_uploads();
+        }
         wait_for_the_end(&cloud);
-        cloud.wait_for_uploads();
+        cloud.end_uploads();
         assert_eq!(cloud.deletes().len(), if outlives { 2 } else { 0 }, "{script}");
         cloud.folder.ask(&cloud.fifo, &["--state-dir", "state", "reconcile"]).code(0);
         cloud.is_done();

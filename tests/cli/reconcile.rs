@@ -69,32 +69,9 @@ fn a_proxy_that_drops_the_bodies_of_deletes_is_noticed_at_the_first() {
 }
 
 #[test]
-fn a_second_run_is_refused_with_the_holder_of_the_lock() {
-    let cloud = Cloud::of(1, 60_000);
-    let mut first = Watched::reconcile(&cloud);
-    first.until("accepted");
-    let asked = cloud.asked();
-    for command in [&["reconcile"][..], &["apply", "--auto-approve"]] {
-        let ended = cloud.folder.ask(&cloud.fifo, command).code(5);
-        let holder = format!("is under way: process {} (reconcile), since 20", first.pid());
-        assert!(ended.err.contains(&holder), "{}", ended.err);
-        assert_eq!(ended.out, "");
-    }
-    assert_eq!(cloud.asked().get("POST"), asked.get("POST"));
-    assert_eq!(
-        cloud.folder.ask(&cloud.fifo, &["plan"]).code(0).last_line().split(';').next(),
-        Some("Plan: 0 to create, 0 to delete locally")
-    );
-    first.signal("KILL");
-    first.end();
-    // The VM waits for the upload, and its newest restorable backup is too old.
-    cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(3);
-}
-
-#[test]
 fn interrupted_it_reports_what_keeps_running_and_the_next_run_finishes() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        let cloud = Cloud::of(2, 3_000);
+        let cloud = Cloud::of(2, 60_000);
         let mut run = Watched::reconcile(&cloud);
         let backups = [run.until("accepted"), run.until("accepted")].map(|output| output["backup"].clone());
         run.signal(signal);
@@ -113,7 +90,7 @@ fn interrupted_it_reports_what_keeps_running_and_the_next_run_finishes() {
             4,
             "the creates, and the deletes that come after them"
         );
-        std::thread::sleep(Duration::from_secs(3));
+        cloud.end_uploads();
         cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
         cloud.is_done();
     }
@@ -237,7 +214,7 @@ fn without_waiting_the_next_run_does_what_comes_after() {
     let cloud = Cloud::of(1, 100);
     let ended = cloud.folder.ask(&cloud.fifo, &["reconcile", "--no-wait"]).code(0);
     assert_eq!(ended.last_line(), "Done: 0 created, 0 deleted locally; 1 started, 1 left to the next run.");
-    std::thread::sleep(Duration::from_millis(200));
+    cloud.wait_for_uploads();
     let ended = cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
     assert_eq!(ended.last_line(), "Done: 0 created, 1 deleted locally.");
     cloud.is_done();
@@ -284,18 +261,66 @@ fn quietly_a_run_tells_what_it_did_and_nothing_of_a_run_without_work() {
 
 #[test]
 fn a_message_during_an_upload_begins_a_line_of_its_own() {
-    let cloud = Cloud::of(1, 4_000);
+    let cloud = Cloud::of(1, 60_000);
     let terminal = Terminal::of_kind(&cloud, &["-vv", "--color", "never", "reconcile"], "xterm");
     // The bar of the upload.
     terminal.until("]  ");
     terminal.until("  vm-1 daily");
     let answer = Effect::Answer { status: 503, retry_after_s: None, location: None };
     cloud.fifo.running().with(|state| state.faults.rules.push(Rule::new(answer).times(1)));
+    terminal.until("debug: retrying");
+    cloud.end_uploads();
     let ended = terminal.end().code(0);
-    assert!(ended.out.contains("debug: retrying"), "{:?}", ended.out);
     for (place, _) in ended.out.match_indices("debug: ").chain(ended.out.match_indices("trace: ")) {
         let before = &ended.out[..place];
         let is_free = ["\n", "\r", "\u{1b}[2K", "\u{1b}[1A"].iter().any(|end| before.ends_with(end));
         assert!(is_free, "{:?}", &ended.out[place.saturating_sub(80)..place + 20]);
     }
+}
+
+#[test]
+fn a_vm_in_conflict_and_one_that_was_given_up_take_no_other_with_them() {
+    // The first VM is claimed by two policies.
+    let claimed = Cloud::of(2, 100);
+    let policy = claimed.folder.read("policies/grandfather.yaml");
+    let second = policy
+        .replace("policy: small", "policy: second")
+        .replace("  metadata: { fifo.backup: 1 }", "  alias: vm-1");
+    claimed.folder.write("policies/second.yaml", &second);
+    claimed.folder.ask(&claimed.fifo, &["reconcile"]).code(3);
+
+    // The daily of the first VM has failed as often as the policy says, the last time a few minutes ago.
+    let gave_up = Cloud::of(2, 100);
+    let vm = gave_up.vms[0];
+    gave_up.fifo.running().with(|state| {
+        let ids: Vec<_> = (0..3).map(|_| state.world.new_uuid()).collect();
+        let backups = &mut state.world.vms.get_mut(&vm.id).unwrap().backups;
+        for (id, mins_ago) in ids.into_iter().zip([300, 200, 5]) {
+            let mut failed = backups[&vm.daily].clone();
+            failed.timestamp =
+                Some((chrono::Utc::now() - chrono::TimeDelta::minutes(mins_ago)).timestamp_micros());
+            (failed.state, failed.local) = (Some("failed".to_owned()), Some(false));
+            backups.insert(id, failed);
+        }
+    });
+    let ended = gave_up.folder.ask(&gave_up.fifo, &["reconcile"]).code(3);
+    assert!(ended.out.contains("the daily failed 3 times"), "{}", ended.out);
+
+    for cloud in [claimed, gave_up] {
+        assert_eq!(cloud.made_and_local(cloud.vms[1]).0.len(), 1, "the other one is done");
+    }
+}
+
+#[test]
+fn clocks_an_hour_apart_are_1_and_the_next_run_goes_on() {
+    let cloud = Cloud::of(1, 100);
+    cloud.fifo.disturb(Effect::ShiftDate { seconds: 2 * 60 * 60 });
+    for command in ["plan", "status", "reconcile"] {
+        let ended = cloud.folder.ask(&cloud.fifo, &[command]).code(1);
+        assert!(ended.err.contains("the clocks differ by more than an hour"), "{}", ended.err);
+    }
+    assert_eq!(cloud.made_and_local(cloud.vms[0]).0.len(), 0);
+    cloud.fifo.running().with(|state| state.faults.rules.clear());
+    cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
+    cloud.is_done();
 }

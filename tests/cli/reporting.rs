@@ -140,7 +140,7 @@ fn what_fails_early_is_reported_too() {
 }
 
 #[test]
-fn a_run_that_finds_another_one_under_way_notifies_nobody() {
+fn a_run_that_finds_another_one_under_way_names_it_and_notifies_nobody() {
     let (cloud, listener) = (Cloud::of(1, 60_000), Listener::answering("200 OK"));
     let mut first = Watched::reconcile(&cloud);
     first.until("accepted");
@@ -148,10 +148,18 @@ fn a_run_that_finds_another_one_under_way_notifies_nobody() {
     let (hook, ping) = (listener.url("/hook"), listener.url("/ping"));
     let more = ["--metrics-file", "run.prom", "--notify-url", &hook, "--ping-url", &ping];
     for command in [&["reconcile"][..], &["apply", "--auto-approve"]] {
-        cloud.folder.ask(&cloud.fifo, &[command, &more].concat()).code(5);
+        let ended = cloud.folder.ask(&cloud.fifo, &[command, &more].concat()).code(5);
+        let holder = format!("is under way: process {} (reconcile), since 20", first.pid());
+        assert!(ended.err.contains(&holder) && ended.out.is_empty(), "{ended:?}");
     }
     assert_eq!(listener.lines(), [""; 0]);
-    assert_eq!(cloud.folder.read("run.prom"), "what is good");
+    assert_eq!((cloud.folder.read("run.prom").as_str(), cloud.asked()["POST"]), ("what is good", 1));
+    // Looking is free, and a run that was killed holds no lock: its upload is waited for.
+    let plan = cloud.folder.ask(&cloud.fifo, &["plan", "--detailed-exitcode"]).code(0);
+    assert!(plan.last_line().starts_with("Plan: 0 to create, 0 to delete locally"), "{}", plan.out);
+    first.signal("KILL");
+    first.end();
+    cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(3);
 }
 
 #[test]

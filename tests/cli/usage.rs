@@ -1,21 +1,5 @@
 use crate::harness::{AT, Ended, Fifo, Folder};
 
-const COMMANDS: [&str; 4] = ["validate", "plan", "show", "sandbox"];
-
-#[test]
-fn help_and_version_are_no_failures() {
-    let folder = Folder::new();
-    let help = folder.run(&["--help"]).code(0).out;
-    for what in COMMANDS.iter().chain(&["Exit codes:", "FIFO_PASSWORD", "Examples:", "--endpoint <URL>"]) {
-        assert!(help.contains(what), "{what} is missing in:\n{help}");
-    }
-    for command in COMMANDS {
-        assert!(folder.run(&[command, "-h"]).code(0).out.contains(&format!("fifo-retain {command}")));
-    }
-    let version = folder.run(&["--version"]).code(0).out;
-    assert!(version.starts_with(concat!("fifo-retain ", env!("CARGO_PKG_VERSION"), " (tz database 20")));
-}
-
 #[test]
 fn wrong_usage_is_64() {
     let folder = Folder::new();
@@ -94,14 +78,6 @@ fn without_a_fifo_there_is_a_way_out() {
 }
 
 #[test]
-fn colour_comes_when_it_is_asked_for() {
-    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
-    let asked = |when| folder.ask(&fifo, &["--color", when, "plan", "--at", AT]).code(0).out;
-    assert!(!asked("auto").contains('\u{1b}'), "a pipe is no terminal");
-    assert!(asked("always").contains("\u{1b}[32m+ create"));
-}
-
-#[test]
 fn quiet_reports_counts_and_verbose_reports_everything() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     let lines = |option: &[&str]| {
@@ -114,15 +90,4 @@ fn quiet_reports_counts_and_verbose_reports_everything() {
     assert_eq!(calm.out, "", "nothing to do and nothing wrong");
     assert!(lines(&[]).contains("web-3") && !lines(&[]).contains("git-1"));
     assert!(lines(&["-v"]).contains("before upgrade"));
-}
-
-#[test]
-fn messages_can_be_json_too() {
-    let folder = Folder::new();
-    let ended = folder.run(&["--log-format", "json", "plan"]).code(1);
-    let event: serde_json::Value = serde_json::from_str(ended.err.trim_end()).unwrap();
-    assert_eq!(
-        (&event["level"], &event["fields"]["message"]),
-        (&"ERROR".into(), &"no endpoint configured".into())
-    );
 }

@@ -21,10 +21,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The test in the copy that lives with the faults.
 const INSIDE: &str = "inside::every_planted_fault_is_noticed";
 
-/// How the package is named.
 const NAME: &str = "name = \"fifo-retain\"\n";
 
 /// What the copy consists of, apart from `src`. Without `src/main.rs` there is no binary that could take the place of the
@@ -54,7 +52,6 @@ pub fn plant(names: &[&'static str]) {
     PLANTED.set(names.to_vec());
 }
 
-/// Says whether a fault is switched on.
 pub fn planted(name: &str) -> bool {
     PLANTED.with_borrow(|planted| planted.contains(&name))
 }
@@ -67,7 +64,6 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Reads the files of the copy, by their names from the root of the repository.
 fn sources() -> BTreeMap<String, String> {
     let mut paths: Vec<PathBuf> = COPIED.iter().map(|name| root().join(name)).collect();
     let mut found = BTreeMap::new();

@@ -22,7 +22,6 @@ pub(crate) fn world(scenario: &Scenario, now: DateTime<Utc>) -> (World, Vec<Uuid
     (world, vms)
 }
 
-/// Makes a VM with the nights of the old script behind it.
 pub(crate) fn add_vm(world: &mut World, start: &VmStart, now: DateTime<Utc>, due_hour: u32) -> Uuid {
     let id = world.new_uuid();
     let mut vm = Vm::new("", &format!("hv-{}", start.hypervisor));
@@ -58,7 +57,6 @@ pub(crate) fn add_vm(world: &mut World, start: &VmStart, now: DateTime<Utc>, due
     id
 }
 
-/// Puts a VM into the policies of a mark.
 pub(crate) fn set_mark(vm: &mut Vm, id: Uuid, mark: Mark) {
     let alias =
         if mark == Mark::Unreadable { json!(7) } else { json!(format!("vm-{}", &id.to_string()[..8])) };
@@ -66,12 +64,10 @@ pub(crate) fn set_mark(vm: &mut Vm, id: Uuid, mark: Mark) {
     vm.fields.insert("metadata".to_owned(), json!({"sim": {"mark": format!("{mark:?}")}}));
 }
 
-/// Says whether a VM is in the policy that protects.
 pub(crate) fn is_protected(vm: &Vm) -> bool {
     vm.fields.get("metadata").is_some_and(|metadata| metadata["sim"]["mark"] == "Protected")
 }
 
-/// Writes the policies as they are from an instant on.
 pub(crate) fn policies(rules: &Rules, now: DateTime<Utc>) -> Policies {
     let Rules { due_hour, has_weekly, daily_keeps_local, attempts, zone, keep, .. } = rules;
     let spread = rules.spread_hours.map(|hours| format!(", spread: {hours}h")).unwrap_or_default();

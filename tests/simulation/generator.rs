@@ -7,7 +7,6 @@ use std::time::Duration;
 
 const HOUR_S: u64 = 3_600;
 
-/// What people write on a backup of their own.
 const COMMENTS: [&str; 6] = ["daily", "weekly", "monthly", "monthly", "before upgrade", ""];
 
 /// Zones with and without clock changes, in either hemisphere, one of half an hour among them.
@@ -25,7 +24,6 @@ struct Size {
 }
 
 impl Scenario {
-    /// Throws the rng.
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let size = size(&mut rng);

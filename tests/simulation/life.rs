@@ -22,7 +22,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// With clocks further apart the commands refuse to plan.
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// No run takes longer than this, for what moves on a VM in no policy, and as much more for each VM that something is due
@@ -34,33 +33,24 @@ const RUN_MAX_PER_VM: TimeDelta = TimeDelta::hours(7);
 /// How often runs are repeated, in one life of five: then each leaves what it still waits for to the next.
 const EVERY: Duration = Duration::from_secs(15 * 60);
 
-/// The deadline of `reconcile`.
 const DEADLINE: Duration = Duration::from_secs(3_600);
 
 /// For how many nights full backups come to a bad end: a first of the month is among them.
 const HARD_NIGHTS: usize = 34;
 
-/// The result of a life.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Lived {
-    /// The promises that were broken.
     pub(crate) found: Vec<String>,
-    /// Everything that happened, in words; the same for the same seed.
     pub(crate) history: String,
-    /// How long it was.
     pub(crate) time: Duration,
-    /// How many requests there were.
     pub(crate) requests: usize,
-    /// How many requests were disturbed, and how much else happened.
     pub(crate) disturbances: usize,
 }
 
 pub(crate) struct Life {
     pub(crate) wire: Wire,
-    /// The right time.
     pub(crate) clock: TestClock,
     pub(crate) own_clock: Arc<OwnClock>,
-    /// The state folders of both machines.
     pub(crate) folders: [Arc<StateFolder>; 2],
     start: DateTime<Utc>,
     pub(crate) judges: Arc<Mutex<Judges>>,
@@ -80,7 +70,6 @@ pub(crate) struct Changing {
     /// The VMs that there ever were; those that were deleted are not taken out.
     pub(crate) vms: Vec<Uuid>,
     pub(crate) due_hour: u32,
-    /// Whether the policies say that what has expired is deleted from storage.
     pub(crate) prunes: bool,
     pub(crate) saved: Option<Plan>,
     pub(crate) disturbances: usize,
@@ -196,7 +185,6 @@ impl Life {
         writeln!(self.history.lock().unwrap(), "{} {what}", self.clock.now()).unwrap();
     }
 
-    /// Has a person lift the safety stop of a machine.
     pub(crate) fn lift(&self, sender: usize) {
         self.folders[sender].lift();
         self.judges().stop_lifted(sender);
@@ -281,7 +269,6 @@ impl Life {
         self.judges().run_begins(&state.world, two_runners, is_new);
     }
 
-    /// Lets the world come up to the present, and has that judged.
     fn time_passed(&self) {
         self.wire.arrive();
         let now_us = self.wire.server_now().timestamp_micros();
@@ -303,7 +290,6 @@ impl Life {
         WriteClient::new(ReadClient::new(Arc::new(self.wire.of_sender(sender)), settings))
     }
 
-    /// Plans as the commands do.
     async fn plan(
         &self,
         client: &WriteClient,
@@ -538,7 +524,6 @@ fn is_traced() -> bool {
     std::env::var_os("FIFO_RETAIN_SIM_TRACE").is_some()
 }
 
-/// What one of the programs is seen to report.
 struct Eyes<'a> {
     life: &'a Life,
     sender: usize,

@@ -30,10 +30,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a shorter life is looked for.
 const SHRINK_FOR: Duration = Duration::from_secs(30);
 
-/// How many seeds a test run has.
 const SEEDS: u64 = 300;
 
 /// The seeds that have shown something, whether in the program or in the judges, since the generator last changed.

@@ -15,7 +15,6 @@ const GIVEN_UP_AFTER: TimeDelta = TimeDelta::hours(1);
 /// So many runs are refused before somebody lifts the stop without having found the cause.
 const REFUSED_RUNS: u32 = 2;
 
-/// The state folder of one machine.
 #[derive(Default)]
 pub(crate) struct StateFolder(Mutex<State>);
 
@@ -51,7 +50,6 @@ impl StateFolder {
         state.is_stopped && state.refused_runs >= REFUSED_RUNS
     }
 
-    /// Lifts the stop, as `resume` does.
     pub(crate) fn lift(&self) {
         *self.state() = State::default();
     }

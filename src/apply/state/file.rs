@@ -9,58 +9,32 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Returns the part of a file's name that differs from endpoint to endpoint.
 pub(super) fn endpoint_digest(endpoint: &str) -> String {
-    let mut digest = hex::encode(Sha256::digest(endpoint));
-    digest.truncate(16);
-    digest
+    hex::encode(&Sha256::digest(endpoint)[..8])
 }
 
 /// Opens a file without following a link and without waiting for the other end of a pipe. A file that this makes is
 /// readable by its owner only.
-///
-/// # Errors
-///
-/// The path is a symbolic link, or the file cannot be opened. The path is not in the error.
+/// An error: the path is a symbolic link, or the file cannot be opened. The path is not in the error.
 pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
         options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     }
-    #[cfg(not(unix))]
-    refuse_link(path)?;
+    let refused = || {
+        let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+        is_link.then(|| io::Error::other("it is a symbolic link, which is not followed"))
+    };
+    if let Some(error) = refused().filter(|_| cfg!(not(unix))) {
+        return Err(error);
+    }
     // Systems have different codes for it.
-    options.open(path).map_err(|error| refuse_link(path).err().unwrap_or(error))
-}
-
-fn refuse_link(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_symlink() => {
-            Err(io::Error::other("it is a symbolic link, which is not followed"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Says whether there is anything at a path, a link that leads nowhere included.
-///
-/// # Errors
-///
-/// It cannot be looked up.
-pub(super) fn is_there(path: &Path) -> io::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    options.open(path).map_err(|error| refused().unwrap_or(error))
 }
 
 /// Reads what [`write`] has written; `None` only where there is certainly nothing at the path.
-///
-/// # Errors
-///
-/// It cannot be read or understood, or is of another format or endpoint. The path is not in the error.
+/// An error: it cannot be read or understood, or is of another format or endpoint. The path is not in the error.
 pub(super) fn read<T: DeserializeOwned>(
     path: &Path,
     formats: &[&str],
@@ -83,22 +57,19 @@ pub(super) fn read<T: DeserializeOwned>(
 }
 
 fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    if !is_there(path)? {
-        return Ok(None);
-    }
-    let mut file = open(OpenOptions::new().read(true), path)?;
+    // Of a link that leads nowhere the error is another one.
+    let mut file = match open(OpenOptions::new().read(true), path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    if bytes.is_empty() {
-        return Err(io::Error::other("it is empty"));
-    }
-    Ok(Some(bytes))
+    if bytes.is_empty() { Err(io::Error::other("it is empty")) } else { Ok(Some(bytes)) }
 }
 
-/// Returns where a file is written before it is renamed to its path.
 pub(super) fn draft_of(path: &Path) -> PathBuf {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");
@@ -107,10 +78,7 @@ pub(super) fn draft_of(path: &Path) -> PathBuf {
 
 /// Writes a JSON object, with its format and endpoint, in place of any file at the path. When this returns, all of it is
 /// on disk.
-///
-/// # Errors
-///
-/// It could not be written whole. What there was stays, and so may a part at the path of its draft.
+/// An error: it could not be written whole. What there was stays, and so may a part at the path of its draft.
 pub(super) fn write(path: &Path, format: &str, endpoint: &str, content: &impl Serialize) -> io::Result<()> {
     let mut json = serde_json::to_value(content)?;
     json["format"] = format.into();
@@ -124,10 +92,7 @@ pub(super) fn write(path: &Path, format: &str, endpoint: &str, content: &impl Se
 }
 
 /// Removes files, as far as they are there, in this order. When this returns, that is on disk.
-///
-/// # Errors
-///
-/// One could not be removed; those after it stay.
+/// An error: one could not be removed; those after it stay.
 pub(super) fn remove(paths: &[PathBuf]) -> io::Result<()> {
     for path in paths {
         match fs::remove_file(path) {
@@ -135,21 +100,18 @@ pub(super) fn remove(paths: &[PathBuf]) -> io::Result<()> {
             _ => {}
         }
     }
-    match paths.last() {
-        Some(path) if path.parent().is_some_and(Path::exists) => sync_folder(path),
-        _ => Ok(()),
-    }
+    paths
+        .last()
+        .filter(|path| path.parent().is_some_and(Path::exists))
+        .map_or(Ok(()), |path| sync_folder(path))
 }
 
 /// Brings the names in a file's folder to disk. Windows opens no folder, and needs none.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
+    let folder = path.parent().filter(|_| cfg!(unix));
+    folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// Puts a path before an error.
 pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
@@ -182,7 +144,7 @@ mod tests {
         write_number(&path, 2).unwrap();
         assert_eq!(read_number(&path), Ok(Some(Number { number: 2 })));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(!is_there(&draft_of(&path)).unwrap());
+        assert!(!draft_of(&path).exists());
 
         let other = folder.path().join("other");
         fs::write(&other, "untouched").unwrap();

@@ -8,6 +8,8 @@ use super::file;
 use crate::inventory::{Backup, BackupId, Vm, VmId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -17,17 +19,11 @@ const FORMAT: &str = "fifo-retain.in-flight/2";
 /// Where notes are kept. They outlive a run that is killed.
 pub trait Notes: Send + Sync {
     /// Takes note of a delete that is about to be sent. When this returns, the note survives a kill.
-    ///
-    /// # Errors
-    ///
-    /// The VM has a note already, which stays; or it could not be written. The delete must not be sent.
+    /// An error: the VM has a note already, which stays; or it could not be written. The delete must not be sent.
     fn note(&self, note: &DeleteNote) -> io::Result<()>;
 
     /// Removes a VM's note, since the effect of its delete is known.
-    ///
-    /// # Errors
-    ///
-    /// It could not be removed.
+    /// An error: it could not be removed.
     fn remove(&self, vm: VmId) -> io::Result<()>;
 
     /// Returns the notes that are there. The caller holds the lock, so that they are of a run that has ended, or of its own.
@@ -39,18 +35,15 @@ pub trait Notes: Send + Sync {
 pub struct InFlight {
     folder: PathBuf,
     endpoint: String,
-    /// What the names of its files start with.
     prefix: String,
 }
 
-/// A local delete in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteNote {
     /// When it was about to be sent, by the clock of this machine.
     pub time: DateTime<Utc>,
     pub vm: VmId,
     pub alias: String,
-    /// The backup that it names.
     pub backup: BackupId,
     /// All of the VM's records as they were before.
     pub records: Vec<Backup>,
@@ -72,13 +65,8 @@ pub struct LeftBehind {
 impl DeleteNote {
     /// Makes one of a delete that is about to be sent, with the VM as it was read last.
     pub fn new(time: DateTime<Utc>, backup: BackupId, vm: &Vm) -> Self {
-        Self {
-            time,
-            vm: vm.id,
-            alias: vm.alias.clone(),
-            backup,
-            records: vm.backups.values().cloned().collect(),
-        }
+        let records = vm.backups.values().cloned().collect();
+        Self { time, vm: vm.id, alias: vm.alias.clone(), backup, records }
     }
 }
 
@@ -89,57 +77,43 @@ impl InFlight {
         Self { folder: folder.to_owned(), endpoint: endpoint.to_owned(), prefix }
     }
 
-    /// Returns the path of a VM's note.
     pub fn path(&self, vm: VmId) -> PathBuf {
         self.folder.join(format!("{}{vm}.json", self.prefix))
     }
 
     /// Removes all notes, those that cannot be read included. The caller holds the lock.
-    ///
-    /// # Errors
-    ///
-    /// One could not be removed; the error names it.
+    /// An error: one could not be removed; the error names it.
     pub fn remove_all(&self) -> io::Result<()> {
         file::remove(&self.files().map_err(|error| file::named(&self.folder, &error))?)
     }
 
-    /// Returns the files of this endpoint, drafts included, by name.
     fn files(&self) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
+            entries => entries?.collect::<io::Result<Vec<_>>>()?,
         };
-        let mut paths = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(&self.prefix) {
-                paths.push(entry.path());
-            }
-        }
-        paths.sort();
-        Ok(paths)
+        let is_of_it = |name: OsString| name.to_string_lossy().starts_with(&self.prefix);
+        let of_it = entries.iter().filter(|entry| is_of_it(entry.file_name()));
+        Ok(of_it.map(fs::DirEntry::path).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     fn read(&self, path: PathBuf) -> LeftBehind {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let id = name.strip_prefix(&self.prefix).and_then(|name| name.strip_suffix(".json"));
         let vm: Option<VmId> = id.and_then(|id| id.parse().ok());
-        let note = match file::read::<DeleteNote>(&path, &[FORMAT], &self.endpoint) {
-            Ok(Some(note)) if vm != Some(note.vm) => {
+        let read = file::read::<DeleteNote>(&path, &[FORMAT], &self.endpoint);
+        // It was there a moment ago.
+        let note = read.and_then(|note| note.ok_or_else(|| "it is gone".to_owned())).and_then(|note| {
+            if vm != Some(note.vm) {
                 Err(format!("it is about the VM {}, which its name does not say", note.vm))
-            }
-            Ok(Some(note)) if note.records.iter().all(|record| record.id != note.backup) => {
+            } else if note.records.iter().all(|record| record.id != note.backup) {
                 Err(format!("it has no record of the backup {} that it is about", note.backup))
+            } else {
+                Ok(note)
             }
-            Ok(Some(note)) => Ok(note),
-            // It was there a moment ago.
-            Ok(None) => Err("it is gone".to_owned()),
-            Err(error) => Err(error),
-        };
-        let time = match &note {
-            Ok(note) => Some(note.time),
-            Err(_) => fs::symlink_metadata(&path).and_then(|found| found.modified()).ok().map(Into::into),
-        };
+        });
+        let written = || path.symlink_metadata().and_then(|found| found.modified()).ok().map(Into::into);
+        let time = note.as_ref().map_or_else(|_| written(), |note| Some(note.time));
         LeftBehind { path, vm, time, note }
     }
 }
@@ -147,15 +121,11 @@ impl InFlight {
 impl Notes for InFlight {
     fn note(&self, note: &DeleteNote) -> io::Result<()> {
         let path = self.path(note.vm);
-        let written = match file::is_there(&path) {
-            Ok(true) => {
-                let text = "another delete of this VM is in flight";
-                return Err(file::named(&path, &io::Error::new(ErrorKind::AlreadyExists, text)));
-            }
-            Ok(false) => file::write(&path, FORMAT, &self.endpoint, note),
-            Err(error) => return Err(file::named(&path, &error)),
-        };
-        written.map_err(|error| {
+        if path.symlink_metadata().is_ok() {
+            let error = io::Error::new(ErrorKind::AlreadyExists, "another delete of this VM is in flight");
+            return Err(file::named(&path, &error));
+        }
+        file::write(&path, FORMAT, &self.endpoint, note).map_err(|error| {
             // Nothing is sent, so there is nothing to compare.
             drop(file::remove(&[path.clone(), file::draft_of(&path)]));
             file::named(&path, &error)
@@ -168,16 +138,15 @@ impl Notes for InFlight {
 
     fn left_behind(&self) -> Vec<LeftBehind> {
         // Nothing was sent as long as the note was a draft.
-        let is_draft = |path: &PathBuf| path.as_os_str().to_string_lossy().ends_with(".json.new");
-        match self.files() {
-            Ok(paths) => {
-                paths.into_iter().filter(|path| !is_draft(path)).map(|path| self.read(path)).collect()
-            }
-            Err(error) => {
-                let (path, note) = (self.folder.clone(), Err(error.to_string()));
-                vec![LeftBehind { path, vm: None, time: None, note }]
-            }
-        }
+        let is_draft = |path: &PathBuf| path.to_string_lossy().ends_with(".json.new");
+        let files = self.files().map(|mut paths| {
+            paths.retain(|path| !is_draft(path));
+            paths.into_iter().map(|path| self.read(path)).collect()
+        });
+        files.unwrap_or_else(|error| {
+            let (path, note) = (self.folder.clone(), Err(error.to_string()));
+            vec![LeftBehind { path, vm: None, time: None, note }]
+        })
     }
 }
 
@@ -294,21 +263,5 @@ mod tests {
         let left = in_flight.left_behind();
         assert_eq!(left.iter().map(|left| left.vm).collect::<Vec<_>>(), [Some(note(8).vm), None]);
         assert!(left.iter().all(|left| left.note.is_err()));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_draft_that_is_a_link_is_an_error_and_a_folder_that_cannot_be_read_is_no_empty_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let in_flight = InFlight::new(folder.path(), FIFO);
-        let (path, other) = (in_flight.path(note(8).vm), folder.path().join("other"));
-        fs::write(&other, "untouched").unwrap();
-        std::os::unix::fs::symlink(&other, file::draft_of(&path)).unwrap();
-        let error = in_flight.note(&note(8)).unwrap_err().to_string();
-        assert!(error.contains("symbolic link") && error.starts_with(path.to_str().unwrap()), "{error}");
-        assert_eq!(in_flight.left_behind(), []);
-        assert_eq!(fs::read_to_string(&other).unwrap(), "untouched");
-        let [left] = InFlight::new(&other, FIFO).left_behind().try_into().unwrap();
-        assert!(left.path == other && left.vm.is_none() && left.note.is_err());
     }
 }

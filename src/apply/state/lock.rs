@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A lock that is held until this is dropped or the process ends, in whatever way.
@@ -16,11 +16,9 @@ pub struct Lock {
     _file: File,
 }
 
-/// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub pid: u32,
-    /// The command it runs.
     pub command: String,
     pub since: DateTime<Utc>,
 }
@@ -32,7 +30,6 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another run holds it; the holder is `None` when the file does not say.
@@ -41,22 +38,17 @@ pub enum LockError {
         holder.as_ref().map_or_else(|| "its process is unknown".to_owned(), ToString::to_string)
     )]
     Held { endpoint: String, holder: Option<Holder> },
-    /// The file cannot be used.
     #[error("cannot use the lock file {}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
 
 impl Lock {
-    /// Returns the lock file of an endpoint in a folder, whether or not it exists.
     pub fn path(folder: &Path, endpoint: &str) -> PathBuf {
         folder.join(format!("run-{}.lock", endpoint_digest(endpoint)))
     }
 
     /// Takes the lock for an endpoint in a folder, or fails at once with its holder.
-    ///
-    /// # Errors
-    ///
-    /// [`LockError::Held`] when another run holds it, [`LockError::Io`] when the file cannot be made or locked, or is a
+    /// An error: [`LockError::Held`], or [`LockError::Io`] when the file cannot be made or locked, or is a
     /// symbolic link.
     pub fn take(folder: &Path, endpoint: &str, holder: &Holder) -> Result<Self, LockError> {
         let path = Self::path(folder, endpoint);
@@ -67,9 +59,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let is_read = file.read_to_string(&mut text).is_ok();
-                let holder = serde_json::from_str(&text).ok().filter(|_| is_read);
+                let holder = serde_json::from_reader(&file).ok();
                 return Err(LockError::Held { endpoint: endpoint.to_owned(), holder });
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),

@@ -5,7 +5,7 @@
 
 use super::file;
 use crate::apply::outcome::{ActionKind, VmRef};
-use crate::inventory::{BackupId, VmId};
+use crate::inventory::{BackupId, VmId, vm_name};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -43,7 +43,6 @@ pub struct SafetyStop {
     pub file: String,
     /// The FiFo whose runs it stops.
     pub endpoint: String,
-    /// The alarms, as far as the file has them.
     #[serde(serialize_with = "with_times")]
     pub alarms: Vec<Alarm>,
     /// Why the file does not have everything.
@@ -51,7 +50,6 @@ pub struct SafetyStop {
     pub unreadable: Option<String>,
 }
 
-/// Where the safety stop of one FiFo is kept.
 #[derive(Clone, Debug)]
 pub struct StopFile {
     endpoint: String,
@@ -61,7 +59,6 @@ pub struct StopFile {
 }
 
 impl Alarm {
-    /// Makes one about backups that vanished after a delete was sent, and were to stay.
     pub fn vanished(
         time: DateTime<Utc>,
         at: &VmRef,
@@ -79,27 +76,27 @@ impl Alarm {
     }
 }
 
-/// The sentence for people. It contains the VM's alias as FiFo has it.
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { alias, vm, backup, .. } = self;
+        let Self { vm, backup, .. } = self;
+        let name = vm_name(&self.alias, Some(*vm));
         let gone: Vec<String> = self.gone.iter().map(ToString::to_string).collect();
         let gone = gone.join(", ");
         match self.after {
             ActionKind::Create => write!(
                 f,
-                "the body of the request for a backup of VM {alias} ({vm}) was lost on the way, and FiFo has started the \
+                "the body of the request for a backup of VM {name} ({vm}) was lost on the way, and FiFo has started the \
                  full backup {backup} with an empty comment instead; a proxy between here and FiFo may be dropping the \
                  bodies of requests, and a delete would lose its body too"
             ),
             ActionKind::DeleteLocal => write!(
                 f,
-                "backups have vanished after the local delete of backup {backup} of VM {alias} ({vm}): {gone}; a proxy \
+                "backups have vanished after the local delete of backup {backup} of VM {name} ({vm}): {gone}; a proxy \
                  between here and FiFo may be dropping the bodies of DELETE requests"
             ),
             ActionKind::DeleteCloud => write!(
                 f,
-                "backups have vanished after the delete from storage of backup {backup} of VM {alias} ({vm}): {gone}; \
+                "backups have vanished after the delete from storage of backup {backup} of VM {name} ({vm}): {gone}; \
                  FiFo, or something between here and FiFo, may be deleting more than it is asked to, or another user \
                  deletes backups of this VM"
             ),
@@ -120,17 +117,13 @@ fn with_times<S: Serializer>(alarms: &[Alarm], serializer: S) -> Result<S::Ok, S
 }
 
 impl SafetyStop {
-    /// Returns when the first alarm was raised, where that is known.
     pub fn since(&self) -> Option<DateTime<Utc>> {
         self.alarms.iter().map(|alarm| alarm.time).min()
     }
 
     fn add(&mut self, alarms: &[Alarm]) {
-        for alarm in alarms {
-            if !self.alarms.contains(alarm) {
-                self.alarms.push(alarm.clone());
-            }
-        }
+        let new: Vec<_> = alarms.iter().filter(|alarm| !self.alarms.contains(alarm)).cloned().collect();
+        self.alarms.extend(new);
     }
 }
 
@@ -144,7 +137,6 @@ impl StopFile {
         Self { endpoint: endpoint.to_owned(), paths: [path, draft, earlier, earlier_draft] }
     }
 
-    /// Returns the file's path.
     pub fn path(&self) -> &Path {
         &self.paths[0]
     }
@@ -153,19 +145,20 @@ impl StopFile {
     pub fn read(&self) -> Option<SafetyStop> {
         let mut stop: Option<SafetyStop> = None;
         for path in &self.paths {
-            let found = match file::read::<SafetyStop>(path, &FORMATS, &self.endpoint) {
-                Ok(None) => continue,
-                Ok(Some(found)) if found.alarms.is_empty() => Err("it contains no alarm".to_owned()),
-                found => found,
+            let Some(found) = file::read::<SafetyStop>(path, &FORMATS, &self.endpoint).transpose() else {
+                continue;
             };
             let stop = stop.get_or_insert_with(|| self.empty(path));
-            match found {
-                Ok(found) => stop.add(found.as_ref().map_or(&[], |found| &found.alarms)),
-                Err(why) if stop.unreadable.is_none() => {
-                    stop.file = path.display().to_string();
-                    stop.unreadable = Some(why);
+            let why = match found {
+                Ok(found) if !found.alarms.is_empty() => {
+                    stop.add(&found.alarms);
+                    continue;
                 }
-                Err(_) => {}
+                Ok(_) => "it contains no alarm".to_owned(),
+                Err(why) => why,
+            };
+            if stop.unreadable.is_none() {
+                (stop.file, stop.unreadable) = (path.display().to_string(), Some(why));
             }
         }
         stop
@@ -177,11 +170,7 @@ impl StopFile {
     }
 
     /// Sets it, or adds to what it holds. When this returns, the file is on disk.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be written whole. What there was stays; so does the part that could be written, which counts as
-    /// set.
+    /// An error: it could not be written whole. What there was stays; so does the part that was written, which counts as set.
     pub fn set(&self, alarms: &[Alarm]) -> io::Result<()> {
         let mut stop = self.read().unwrap_or_else(|| self.empty(self.path()));
         stop.add(alarms);
@@ -189,10 +178,7 @@ impl StopFile {
     }
 
     /// Lifts it. The caller holds the lock, so that no run is in progress.
-    ///
-    /// # Errors
-    ///
-    /// Something could not be removed, and still counts as set; the error names it.
+    /// An error: something could not be removed, and still counts as set; the error names it.
     pub fn lift(&self) -> io::Result<()> {
         file::remove(&self.paths)
     }
@@ -276,39 +262,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
-    #[test]
-    fn a_link_and_a_path_that_cannot_be_looked_up_count_as_set_and_no_link_is_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let stop_file = StopFile::new(folder.path(), FIFO);
-        stop_file.set(&[alarm(1)]).unwrap();
-        fs::rename(stop_file.path(), folder.path().join("other")).unwrap();
-        for path in &stop_file.paths {
-            for target in ["other", "nowhere"] {
-                std::os::unix::fs::symlink(target, path).unwrap();
-                let stop = stop_file.read().unwrap();
-                assert_eq!(stop.alarms, []);
-                assert!(stop.unreadable.unwrap().contains("it is a symbolic link"));
-                stop_file.lift().unwrap();
-                assert_eq!(stop_file.read(), None);
-            }
-        }
-        assert!(folder.path().join("other").exists());
-        let why = StopFile::new(&folder.path().join("other"), FIFO).read().unwrap().unreadable.unwrap();
-        assert!(why.contains("Not a directory"), "{why}");
-    }
-
-    #[test]
-    fn what_cannot_be_written_leaves_what_there_was() {
-        let folder = tempfile::tempdir().unwrap();
-        let stop_file = StopFile::new(folder.path(), FIFO);
-        stop_file.set(&[alarm(1)]).unwrap();
-        fs::create_dir(file::draft_of(stop_file.path())).unwrap();
-        assert!(stop_file.set(&[alarm(2)]).is_err());
-        assert_eq!(stop_file.read().unwrap().alarms, [alarm(1)]);
-        assert!(StopFile::new(&folder.path().join("not-there"), FIFO).set(&[alarm(1)]).is_err());
-    }
-
     #[test]
     fn the_sentence_says_after_which_action_it_was_raised() {
         let (time, at) = (alarm(1).time, VmRef { vm: alarm(1).vm, alias: "web-1".to_owned() });
@@ -334,6 +287,11 @@ mod tests {
                     "the body of the request for a backup of VM web-1 ({vm}) was lost on the way, and FiFo has started \
                      the full backup {two} with an empty comment instead; "
                 ),
+                "a delete would lose its body too",
+            ),
+            (
+                Alarm::body_lost(time, &VmRef { alias: String::new(), ..at.clone() }, two).to_string(),
+                format!("the body of the request for a backup of VM {} ({vm}) was lost", vm.short()),
                 "a delete would lose its body too",
             ),
         ] {

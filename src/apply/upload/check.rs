@@ -7,7 +7,6 @@ use crate::plan::{Create, bytes_text};
 use crate::policy::{Policy, duration_text};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// What is missing or wrong with a completed backup. FiFo writes a record piece by piece, so that it may still come.
 pub(crate) enum Fault {
     /// It is not the backup that was asked for, or cannot be restored.
     Bad(String),
@@ -85,7 +84,6 @@ fn hollow_text(backup: &Backup, policy: &Policy) -> String {
     }
 }
 
-/// Lists the uploads of a VM that count as stuck.
 pub(crate) fn stuck(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<Backup> {
     let view = VmView::new(vm, policy, now);
     view.backups.iter().filter(|one| one.standing == Standing::Stuck).map(|one| one.backup.clone()).collect()

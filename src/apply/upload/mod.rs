@@ -2,6 +2,5 @@
 
 pub(super) mod check;
 pub(super) mod moving;
-pub(super) mod progress;
 pub(super) mod slots;
 pub(super) mod watch;

@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long an upload of a VM in no policy counts as running.
 pub(crate) const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
 
 pub(super) const CHECK: &str = "check the hypervisor's agent and the backup store";
@@ -45,7 +44,6 @@ pub(crate) enum Which {
 }
 
 impl Upload {
-    /// An upload that counts as running for a time.
     pub(crate) fn new(at: VmRef, which: Which, slot: Slot, runs_for: TimeDelta) -> Self {
         let began = Instant::now();
         Self {
@@ -62,13 +60,12 @@ impl Upload {
         }
     }
 
-    /// Returns how the wait for it ends when nothing can be read.
     pub(crate) fn unreadable(&self, error: &ReadError) -> Ended {
-        let (name, why) = (self.name(), with_causes(error));
-        let text = format!(
-            "{name} is started, but its progress can no longer be read: {why}; the next run checks the result"
-        );
-        Ended::unknown("unknown", text)
+        let why = format!("{}; the next run checks the result", with_causes(error));
+        Ended::unknown(
+            "unknown",
+            format!("{} is started, but its progress can no longer be read: {why}", self.name()),
+        )
     }
 
     pub(super) fn name(&self) -> String {
@@ -113,7 +110,6 @@ impl Upload {
     }
 }
 
-/// Returns whether a backup of a VM is being uploaded, as far as its record says.
 pub fn has_upload(vm: &Vm) -> bool {
     vm.backups.values().any(is_under_way)
 }

@@ -1,18 +1,19 @@
-//! Slots for uploads: limits in all and for each hypervisor, and which uploads hold them.
+//! Slots for uploads: limits in all and for each hypervisor, and which uploads hold them. One that makes no progress gives its
+//! slot to others.
 
 use crate::apply::event::{SlotHolder, SlotUse};
 use crate::apply::outcome::VmRef;
-use crate::apply::upload::progress::Progress;
-use crate::inventory::Backup;
+use crate::apply::timing::{QUIET_MAX, START_MAX};
+use crate::inventory::{Backup, BackupId, RecordedState, VmId};
 use crate::plan::{Create, bytes_text};
 use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// The slots for running uploads.
 #[derive(Debug)]
 pub(crate) struct Slots {
     max_all: usize,
@@ -44,18 +45,15 @@ impl SlotPriority {
 #[derive(Debug, Default)]
 struct SlotTable {
     uploads: BTreeMap<u64, HeldSlot>,
-    /// How many have come so far, to upload or to wait.
     count: u64,
     /// The VMs that wait, each with its hypervisor and where its slot is sent; the number is that of its arrival. The
     /// receiver of one that has given up is closed.
     waiting: BTreeMap<(SlotPriority, u64), (String, oneshot::Sender<Slot>)>,
 }
 
-/// An upload, whether or not it holds a slot at present.
 #[derive(Debug)]
 struct HeldSlot {
     hypervisor: String,
-    /// Whether it makes progress, and so holds its slot.
     is_progressing: bool,
     /// The upload by the last reading, and when it last made progress.
     seen: Option<(SlotHolder, Instant)>,
@@ -66,12 +64,10 @@ impl Slots {
         Arc::new(Self { max_all, max_per_hypervisor, table: Mutex::default() })
     }
 
-    /// Takes a slot for an upload that runs already, beyond the limits too.
     pub(crate) fn occupy(self: &Arc<Self>, hypervisor: &str) -> Slot {
         self.slot(&mut self.table(), hypervisor)
     }
 
-    /// Takes a slot if one is free.
     pub(crate) fn try_acquire(self: &Arc<Self>, hypervisor: &str) -> Option<Slot> {
         let mut table = self.table();
         self.has_room(&table, hypervisor).then(|| self.slot(&mut table, hypervisor))
@@ -129,7 +125,6 @@ impl Slots {
             && table.held(Some(hypervisor)).count() < self.max_per_hypervisor
     }
 
-    /// Returns whether any VM waits for a slot.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.table().waiting().next().is_some()
     }
@@ -162,12 +157,10 @@ impl Slots {
 }
 
 impl SlotTable {
-    /// Returns the hypervisor of each VM that waits.
     fn waiting(&self) -> impl Iterator<Item = &str> {
         self.waiting.values().filter(|(_, sender)| !sender.is_closed()).map(|(hypervisor, _)| &**hypervisor)
     }
 
-    /// Returns the uploads that hold a slot, in all or on one hypervisor.
     fn held(&self, hypervisor: Option<&str>) -> impl Iterator<Item = &HeldSlot> {
         self.uploads
             .values()
@@ -203,12 +196,9 @@ impl Slot {
             quiet_secs: 0,
         };
         held.seen = Some((holder, progress.since));
-        let was_progressing = std::mem::replace(&mut held.is_progressing, progress.is_progressing());
-        let is_freed = was_progressing && !held.is_progressing;
+        held.is_progressing = progress.is_progressing();
         drop(table);
-        if is_freed {
-            self.slots.grant();
-        }
+        self.slots.grant();
     }
 }
 
@@ -219,10 +209,8 @@ impl Drop for Slot {
     }
 }
 
-/// How many holders of slots the text names.
 const NAMED_MAX: usize = 3;
 
-/// Says what VMs wait for slots, and which uploads hold them.
 pub(crate) fn waiting_text(for_slot: usize, slots: &[SlotUse]) -> String {
     if for_slot == 0 {
         return String::new();
@@ -252,10 +240,67 @@ fn holder_text(holder: &SlotHolder) -> String {
     format!("{} ({})", holder.at.alias, facts.join(", "))
 }
 
+/// The longest pause between two creates that no reading can show.
+const UNPROVEN_PAUSE_MAX: Duration = Duration::from_secs(20 * 3600);
+
+/// When each upload last made progress.
+///
+/// Kept from run to run where a process repeats them: otherwise each run would first wait for uploads that have hung for
+/// long. An upload that is not known counts from when it is first seen.
+#[derive(Debug, Default)]
+pub struct ProgressTracker {
+    uploads: Mutex<BTreeMap<BackupId, Progress>>,
+    /// The VMs whose creates no reading can show, each with when the next one may go, and the pause after that.
+    unproven: Mutex<BTreeMap<VmId, (Instant, Duration)>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    bytes: u64,
+    has_started: bool,
+    pub(crate) since: Instant,
+}
+
+impl Progress {
+    pub(crate) fn is_progressing(&self) -> bool {
+        self.since.elapsed() < if self.has_started { QUIET_MAX } else { START_MAX }
+    }
+}
+
+impl ProgressTracker {
+    /// Records a reading. One that is older than an earlier reading shows no progress.
+    pub(crate) fn record(&self, backup: &Backup) -> Progress {
+        let bytes = backup.size_bytes().unwrap_or(0);
+        let has_started = backup.state != RecordedState::Accepted || bytes > 0;
+        let now = Progress { bytes, has_started, since: Instant::now() };
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = uploads.entry(backup.id).or_insert(now);
+        if bytes > known.bytes || has_started && !known.has_started {
+            *known = now;
+        }
+        *known
+    }
+
+    pub(crate) fn keep_only(&self, under_way: &BTreeSet<BackupId>) {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| under_way.contains(id));
+    }
+
+    /// Says whether a create may go that no reading can show, and counts it: each waits twice as long as the one before it.
+    pub(crate) fn may_go_unproven(&self, vm: VmId, backoff: Duration) -> bool {
+        let mut unproven = self.unproven.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, pause) = unproven.entry(vm).or_insert((Instant::now(), backoff));
+        let may_go = Instant::now() >= *next;
+        if may_go {
+            *next = Instant::now() + *pause;
+            *pause = (*pause * 2).min(UNPROVEN_PAUSE_MAX);
+        }
+        may_go
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{BackupId, VmId};
     use futures::FutureExt as _;
     use uuid::Uuid;
 

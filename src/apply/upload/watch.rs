@@ -4,8 +4,8 @@
 //! are large, so that one serves all uploads, and an upload that hangs asks for one less and less often.
 
 use super::moving::{CHECK, STUCK_AFTER_DEFAULT, Upload, Which, has_upload, is_under_way};
-use crate::apply::context::Run;
 use crate::apply::event::EventKind;
+use crate::apply::executor::Run;
 use crate::apply::outcome::{Ended, VmRef};
 use crate::apply::reader::{ReadError, VmReading};
 use crate::apply::timing::BLIND_MAX;
@@ -44,9 +44,8 @@ impl Upload {
                 }
             }
             if is_over {
-                let bytes = self.last.as_ref().and_then(Backup::size_bytes).unwrap_or(0);
-                let text =
-                    format!("the upload of {} is stuck at {}; {CHECK}", self.name(), bytes_text(bytes));
+                let at = bytes_text(self.last.as_ref().and_then(Backup::size_bytes).unwrap_or(0));
+                let text = format!("the upload of {} is stuck at {at}; {CHECK}", self.name());
                 return Err(Ended::failed("upload_stuck", text));
             }
         }
@@ -71,15 +70,13 @@ impl Upload {
     /// ended, if it has.
     async fn look(&mut self, run: &Run<'_>) -> Result<Option<Result<VmReading, Ended>>, ReadError> {
         if let Which::Known(_) = self.which {
-            match run.reader.read(self.at.vm).await {
-                Ok(seen) => {
-                    if let Some(end) = self.find(seen, false) {
-                        return Ok(Some(end));
-                    }
-                }
+            let end = match run.reader.read(self.at.vm).await {
                 // The list decides whether the VM is gone.
-                Err(ReadError::Gone) => {}
-                Err(error) => return Err(error),
+                Err(ReadError::Gone) => None,
+                seen => self.find(seen?, false),
+            };
+            if end.is_some() {
+                return Ok(end);
             }
         }
         if self.unchanged_since.elapsed() < self.list_after {
@@ -89,15 +86,13 @@ impl Upload {
         self.list_after = (self.list_after * 2).min(LIST_AFTER_MAX);
         let listed = run.reader.in_list(self.at.vm).await;
         let is_proof = run.reader.proves_absence();
-        match listed {
-            Ok(vm) => Ok(self.find(VmReading::of_list(vm), is_proof)),
-            Err(ReadError::Gone) if is_proof => {
+        Ok(match listed {
+            Err(ReadError::Gone) => is_proof.then(|| {
                 let text = format!("the VM has vanished during the upload of {}", self.name());
-                Ok(Some(Err(Ended::failed("vm_gone", text))))
-            }
-            Err(ReadError::Gone) => Ok(None),
-            Err(error) => Err(error),
-        }
+                Err(Ended::failed("vm_gone", text))
+            }),
+            vm => self.find(VmReading::of_list(vm?), is_proof),
+        })
     }
 }
 

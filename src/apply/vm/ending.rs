@@ -1,12 +1,9 @@
 //! How a VM's actions end, and what that means for the rest of its run.
 
 use super::{VmRun, WaitError, target};
-use crate::apply::event::EventKind;
+use crate::apply::event::{ActionReport, EventKind};
 use crate::apply::outcome::{ActionKind, ActionOutcome, ActionRef, Ended};
-use crate::apply::reader::VmReading;
-use crate::apply::report::ActionReport;
 use crate::apply::upload::moving::Which;
-use crate::inventory::{Backup, RecordedState, Vm};
 use crate::plan::{Action, Status, VmPlan};
 
 impl VmRun<'_> {
@@ -14,25 +11,21 @@ impl VmRun<'_> {
     pub(super) fn end_attempt(&mut self, why: Ended) -> Ended {
         let Some(attempt) = &self.attempt else { return why };
         let action = attempt.action.clone();
-        let ended = match &attempt.unclear {
-            Some(unclear) => {
-                // That is true of everything else that is left to do.
-                let cause = why.message.strip_prefix("nothing was done: ").unwrap_or(&why.message);
-                let text = format!(
-                    "a request was sent, to which FiFo {unclear}, and its effect is not known ({cause}); the next run checks it"
-                );
-                Ended::unknown("unknown", text)
-            }
-            None => {
-                self.forget_note();
-                why.clone()
-            }
-        };
+        let mut ended = why.clone();
+        if let Some(unclear) = &attempt.unclear {
+            // "Nothing was done" is true of everything else that is left to do.
+            let cause = why.message.strip_prefix("nothing was done: ").unwrap_or(&why.message);
+            let text = format!(
+                "a request was sent, to which FiFo {unclear}, and its effect is not known ({cause}); the next run checks it"
+            );
+            ended = Ended::unknown("unknown", text);
+        } else {
+            self.forget_note();
+        }
         self.end(&action, ended);
         why
     }
 
-    /// Reports how an action has ended, and draws the consequences for the VM.
     pub(super) fn end(&mut self, action: &Action, ended: Ended) {
         let (kind, vm) = (ActionKind::from(action), self.at.vm);
         let sent = self.attempt.take().and_then(|attempt| attempt.sent);
@@ -84,7 +77,6 @@ impl VmRun<'_> {
         self.run.emit(EventKind::ActionEnded { at: self.at.clone(), step, outcome, code, message });
     }
 
-    /// Reports what is planned and was not tried.
     pub(super) fn report_rest(&mut self, rest: &Ended) {
         for (place, action) in std::mem::take(&mut self.rest).into_iter().enumerate() {
             let kind = ActionKind::from(action);
@@ -113,48 +105,25 @@ impl VmRun<'_> {
     }
 
     /// Returns how what is planned and not tried ends where no next action is left.
-    pub(super) fn nothing_next(&self, fresh: &VmPlan, seen: &VmReading) -> Ended {
+    pub(super) fn nothing_next(&self, fresh: &VmPlan) -> Ended {
         if self.run.stop.is_cancelled() {
             return self.cut_short(WaitError::Stopped);
         }
-        let made = self.made_by_another(&seen.vm);
-        made.unwrap_or_else(|| match fresh.status {
-            Status::Blocked | Status::Conflict | Status::Unprotected | Status::Fault => Ended::dropped(
-                "not_possible",
-                "in its present state the VM cannot have it; the next run plans it again",
-            ),
+        match fresh.status {
+            Status::Blocked | Status::Conflict | Status::Unprotected | Status::Fault => {
+                let text = "in its present state the VM cannot have it; the next run plans it again";
+                Ended::dropped("not_possible", text)
+            }
             _ => Ended::left("not_wanted", "nothing was done: in its present state the VM does not need it"),
-        })
-    }
-
-    /// Returns how the planned create ends where another run has made its backup, or is making it: a new one of its tier or of
-    /// a coarser one.
-    pub(super) fn made_by_another(&self, vm: &Vm) -> Option<Ended> {
-        let policy = self.policy_of(vm)?;
-        let planned = self.planned.due_actions().iter().find_map(Action::as_create)?;
-        let tier_of = |backup: &Backup| policy.tier_of(backup.comment.as_deref());
-        let wanted = policy.tiers.iter().position(|tier| *tier.name == *planned.tier)?;
-        let made = vm
-            .backups
-            .values()
-            .filter(|backup| {
-                backup.timestamp >= Some(planned.due_since.to_utc())
-                    && !self.known.own.contains(&backup.id)
-                    && !self.known.planned_on.contains(&backup.id)
-                    && backup.state != RecordedState::Failed
-                    && tier_of(backup).is_some_and(|tier| tier <= wanted)
-            })
-            .max_by_key(|backup| (backup.timestamp, backup.id))?;
-        let is_complete = made.state == RecordedState::Completed;
-        let state = if is_complete { "complete" } else { "in progress" };
-        Some(Ended::left("other_run", format!("made by another run: backup {} is {state}", made.id)))
+        }
     }
 
     /// Returns how an action ends that was not sent to FiFo, since the wait before it was cut short.
     pub(crate) fn cut_short(&self, cut: WaitError) -> Ended {
         match cut {
             WaitError::Stopped => {
-                Ended::interrupted("stopped", "nothing was done: the run ended before this step")
+                let text = "nothing was done: the run ended before this step";
+                Ended::new(ActionOutcome::Interrupted, "stopped", text)
             }
             WaitError::HandedOver => Ended::left(
                 "not_started",
@@ -165,12 +134,11 @@ impl VmRun<'_> {
     }
 }
 
-/// Returns how a delete ends whose create has not completed.
 fn awaits_create(create: ActionOutcome) -> Ended {
-    const TEXT: &str = "waiting for the new backup, which has not completed";
-    match create {
-        ActionOutcome::Interrupted => Ended::interrupted("awaits_create", TEXT),
-        ActionOutcome::HandedOver | ActionOutcome::Started => Ended::left("awaits_create", TEXT),
-        _ => Ended { outcome: ActionOutcome::Dropped, ..Ended::left("awaits_create", TEXT) },
-    }
+    let outcome = match create {
+        ActionOutcome::Interrupted => ActionOutcome::Interrupted,
+        ActionOutcome::HandedOver | ActionOutcome::Started => ActionOutcome::HandedOver,
+        _ => ActionOutcome::Dropped,
+    };
+    Ended::new(outcome, "awaits_create", "waiting for the new backup, which has not completed")
 }

@@ -72,7 +72,6 @@ impl<'a> VmRun<'a> {
         seen.server_date.map_or(ours, |date| date.max(ours))
     }
 
-    /// Returns the one policy that holds for the VM.
     pub(crate) fn policy_of(&self, vm: &Vm) -> Option<&'a Policy> {
         match self.run.executor.policies.policy_for(vm) {
             Match::One(policy) => Some(policy),
@@ -98,14 +97,13 @@ impl<'a> VmRun<'a> {
             self.known.has_compared = true;
             return Ok(());
         }
-        if let Some(made) = self.made_by_another(&seen.vm) {
-            return Err(made);
-        }
         let fresh = self.decide(seen)?;
         let is_wanted =
             |listed: &Action| fresh.due_actions().iter().any(|action| action.is_same_action_as(listed));
-        if !self.planned.due_actions().iter().any(is_wanted) && fresh.status == Status::UpToDate {
-            return Err(Ended::left("not_wanted", "nothing is left to do"));
+        let is_calm = matches!(fresh.status, Status::UpToDate | Status::Waiting);
+        if is_calm && !self.planned.due_actions().iter().any(is_wanted) {
+            // Another run has done it, or is at it.
+            return Err(Ended::left("not_wanted", "nothing was done: nothing is left to do"));
         }
         Err(Ended::dropped("changed", "the VM has changed since the plan; the next run plans it again"))
     }

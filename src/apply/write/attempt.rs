@@ -8,7 +8,6 @@ use crate::fifo::{FifoError, WriteAnswer, with_causes};
 use crate::inventory::{Backup, BackupId, LocalState, Vm};
 use crate::plan::{Action, Create};
 use chrono::{DateTime, Utc};
-use http::StatusCode;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,16 +20,13 @@ const REFUSALS_MAX: u32 = 3;
 /// upload runs the version changes all the time.
 const PRUNE_REFUSALS_MAX: u32 = 6;
 
-/// One action, from its first request to its end.
 pub(crate) struct Attempt {
     pub(crate) action: Action,
     /// The backups that are planned to be deleted from storage: another run may carry out the same plan.
     may_go: BTreeSet<BackupId>,
     began: Instant,
     sends: u32,
-    /// How many answers were 412.
     refusals: u32,
-    /// Whether a note on its local delete is on disk.
     pub(crate) has_note: bool,
     /// The last answer that left it open whether the write took effect, in words.
     pub(crate) unclear: Option<String>,
@@ -38,17 +34,14 @@ pub(crate) struct Attempt {
     pub(crate) sent: Option<Sent>,
 }
 
-/// What was known when a write was sent.
 pub(crate) struct Sent {
     /// Every backup that was on record by the reading that the write was decided on.
     pub(crate) before: BTreeSet<BackupId>,
     /// When it was sent, by FiFo's clock; `None` where FiFo sends no date: then the date of a backup shows nothing.
     asked_at: Option<DateTime<Utc>>,
-    /// The new backup, where FiFo has named it.
     named: Option<BackupId>,
 }
 
-/// What an answer means.
 pub(crate) enum Answer {
     /// FiFo has certainly not done it, and may do it after a pause.
     NotDone(Duration),
@@ -58,25 +51,21 @@ pub(crate) enum Answer {
     Maybe(Unclear),
 }
 
-/// An answer that does not say whether the write takes effect.
 pub(crate) struct Unclear {
     /// What FiFo did, to go behind its name: `answered 502 Bad Gateway`.
     pub(crate) text: String,
     pub(crate) status: Option<u16>,
 }
 
-/// What was found of a write.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Confirmed {
     /// It is done; of a create this is the new backup.
     Seen(BackupId),
-    /// By the list nothing was done.
     Absent,
     /// By the list a create has made a backup without the body that was sent.
     BodyLost(BackupId),
     /// A delete is done, and these have gone that were to stay.
     Vanished(Vec<BackupId>),
-    /// FiFo no longer has the VM.
     Gone,
     /// Nothing could be read that proves anything, and why.
     Unknown(String),
@@ -96,16 +85,8 @@ impl Unclear {
 
 impl Attempt {
     pub(crate) fn new(action: Action, may_go: BTreeSet<BackupId>) -> Self {
-        Self {
-            action,
-            may_go,
-            began: Instant::now(),
-            sends: 0,
-            refusals: 0,
-            has_note: false,
-            unclear: None,
-            sent: None,
-        }
+        let (began, unclear, sent) = (Instant::now(), None, None);
+        Self { action, may_go, began, sends: 0, refusals: 0, has_note: false, unclear, sent }
     }
 
     fn is_prune(&self) -> bool {
@@ -139,16 +120,17 @@ impl Attempt {
     ) -> Answer {
         let has_arrived = !matches!(answer, Err(_) | Ok(WriteAnswer::NotSent { .. }));
         let named = match answer {
-            Ok(WriteAnswer::Accepted { backup, .. }) => backup,
+            Ok(WriteAnswer::Accepted { backup }) => backup,
             _ => None,
         };
         let judged = self.meaning(answer, seen.etag.is_some(), timing);
-        // A create without an answer may have been slower than the search for its backup. A new backup after one that was
-        // refused is another run's. Any delete may have been delivered twice.
-        let is_new = match judged {
-            _ if !self.action.is_create() => has_arrived,
-            Answer::Accepted | Answer::Maybe(_) => self.sent.is_none(),
-            Answer::NotDone(_) | Answer::Refused(_) => false,
+        let is_new = if self.action.is_create() {
+            // One without an answer may have been slower than the search for its backup. A new backup after one that was
+            // refused is another run's.
+            self.sent.is_none() && matches!(judged, Answer::Accepted | Answer::Maybe(_))
+        } else {
+            // Any delete may have been delivered twice.
+            has_arrived
         };
         if is_new {
             let before = seen.vm.backups.keys().chain(own.iter().copied()).collect();
@@ -166,66 +148,56 @@ impl Attempt {
         had_condition: bool,
         timing: &Timing,
     ) -> Answer {
-        let answer = match answer {
-            Ok(answer) => answer,
+        let (status, retry_after, permission) = match answer {
+            Ok(WriteAnswer::Accepted { .. }) => return Answer::Accepted,
+            Ok(WriteAnswer::Maybe { what, status }) => {
+                self.sends += 1;
+                self.unclear = Some(what.clone());
+                return Answer::Maybe(Unclear { text: what, status: status.map(|it| it.as_u16()) });
+            }
+            Ok(WriteAnswer::NotSent { message }) => {
+                self.sends += 1;
+                if self.sends < 3 {
+                    return Answer::NotDone(SETTLE / 4);
+                }
+                let text = format!("FiFo could not be reached ({message})");
+                return Answer::Refused(self.failed("no_connection", &text));
+            }
+            Ok(WriteAnswer::Refused { status, retry_after, permission }) => (status, retry_after, permission),
             Err(error) => return Answer::Refused(self.failed("sign_in", &with_causes(&error))),
         };
-        match answer {
-            WriteAnswer::Accepted { .. } => Answer::Accepted,
-            WriteAnswer::Failed { status } | WriteAnswer::Unavailable { status } => {
-                self.maybe(format!("answered {status}"), Some(status))
-            }
-            WriteAnswer::Lost { message } => self.maybe(format!("gave no answer ({message})"), None),
+        let code = status.as_u16();
+        self.refusals += u32::from(code == 412);
+        match code {
             // A delete from storage that a proxy delivers twice is answered so as well.
-            WriteAnswer::Changed if self.is_prune() => {
-                self.refusals += 1;
-                Answer::Maybe(Unclear { text: "answered 412".to_owned(), status: Some(412) })
-            }
-            WriteAnswer::Refused { status: StatusCode::NOT_FOUND, .. } if self.is_prune() => {
-                Answer::Maybe(Unclear { text: "answered 404".to_owned(), status: Some(404) })
+            404 | 412 if self.is_prune() => {
+                Answer::Maybe(Unclear { text: format!("answered {code}"), status: Some(code) })
             }
             // FiFo does not answer so, and a repetition would be refused again.
-            WriteAnswer::Changed if !had_condition => Answer::Refused(self.failed(
+            412 if !had_condition => Answer::Refused(self.failed(
                 "refused",
                 "FiFo answered 412 although no If-Match was sent: check the proxies between here and FiFo",
             )),
             // The VM was changed since it was read, if only by a log line.
-            WriteAnswer::Changed => {
-                self.refusals += 1;
-                let why = "412 (the VM changes all the time, or a cache shows an old state)";
-                self.later(timing.pause_min, why)
-            }
-            WriteAnswer::Refused { status, permission } => {
-                let needs = permission.map(|it| format!(": the user needs the permission `{it}`"));
-                let text =
-                    format!("FiFo refused the {} with {status}{}", self.verb(), needs.unwrap_or_default());
-                Answer::Refused(self.failed("refused", &text).with_detail(Some(status.as_u16())))
-            }
-            // At first the token may have run out.
-            WriteAnswer::Unauthorized => {
+            412 => self
+                .later(timing.pause_min, "412 (the VM changes all the time, or a cache shows an old state)"),
+            401 => {
+                // At first the token may have run out.
                 let pause = if self.sends == 0 { timing.pause_min } else { SETTLE };
                 self.sends += 1;
                 self.later(pause, "401, and accepts the same token elsewhere")
             }
-            WriteAnswer::TooMany { retry_after } => {
+            429 => {
                 let pause = retry_after.unwrap_or(timing.pause_max).min(WRITE_MAX);
                 self.later(pause, "429 (too many requests)")
             }
-            WriteAnswer::NotSent { message } => {
-                self.sends += 1;
-                if self.sends >= 3 {
-                    let text = format!("FiFo could not be reached ({message})");
-                    return Answer::Refused(self.failed("no_connection", &text));
-                }
-                Answer::NotDone(SETTLE / 4)
+            _ => {
+                let needs = permission.map(|it| format!(": the user needs the permission `{it}`"));
+                let text =
+                    format!("FiFo refused the {} with {status}{}", self.verb(), needs.unwrap_or_default());
+                Answer::Refused(Ended { detail: Some(code), ..self.failed("refused", &text) })
             }
         }
-    }
-
-    fn maybe(&mut self, text: String, status: Option<StatusCode>) -> Answer {
-        self.sends += 1;
-        self.unclear = Some(text.clone());
-        Answer::Maybe(Unclear { text, status: status.map(|status| status.as_u16()) })
     }
 
     /// Tries again after a pause, within the time that a write may take.
@@ -239,16 +211,14 @@ impl Attempt {
 
     /// Reports a write that was refused; an earlier request of the action may be open still.
     pub(crate) fn failed(&self, code: &'static str, what: &str) -> Ended {
-        match &self.unclear {
-            Some(unclear) => Ended::unknown(
-                "unknown",
-                format!(
-                    "{what}; an earlier request was sent, to which FiFo {unclear}, and may still take effect; the next \
-                     run checks the result"
-                ),
-            ),
-            None => Ended::failed(code, format!("{what}; nothing was {}d", self.verb())),
-        }
+        let Some(unclear) = &self.unclear else {
+            return Ended::failed(code, format!("{what}; nothing was {}d", self.verb()));
+        };
+        let text = format!(
+            "{what}; an earlier request was sent, to which FiFo {unclear}, and may still take effect; the next run checks \
+             the result"
+        );
+        Ended::unknown("unknown", text)
     }
 
     fn verb(&self) -> &'static str {
@@ -256,17 +226,15 @@ impl Attempt {
     }
 
     /// Returns what a reading shows: that the write is done, or that more has gone than was to go. `None` where it shows
-    /// nothing of the write, since it is older or nothing was done.
-    ///
-    /// A backup counts as vanished only in a reading that shows the delete's own effect: any other may be of a node that
+    /// nothing of the write, since it is older or nothing was done. A backup counts as vanished only in a reading that shows the delete's own effect: any other may be of a node that
     /// has not seen the backup yet.
     pub(crate) fn effect(&self, vm: &Vm) -> Option<Confirmed> {
         let sent = self.sent.as_ref()?;
         let (named, is_done) = match &self.action {
             Action::Create(create) => return sent.new_backup(vm, create).map(Confirmed::Seen),
             Action::DeleteLocal(delete) => {
-                let is_absent = |record: &Backup| record.local == LocalState::Absent;
-                (delete.backup?, vm.backups.get(delete.backup?).is_none_or(is_absent))
+                let record = vm.backups.get(delete.backup?);
+                (delete.backup?, record.is_none_or(|record| record.local == LocalState::Absent))
             }
             Action::DeleteCloud(delete) => (delete.backup, !vm.backups.contains(delete.backup)),
         };

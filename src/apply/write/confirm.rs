@@ -2,7 +2,7 @@
 //! was found.
 
 use super::attempt::{Confirmed, Unclear};
-use crate::apply::outcome::{ActionKind, Ended};
+use crate::apply::outcome::{ActionKind, ActionRef, Ended};
 use crate::apply::reader::{ReadError, VmReading};
 use crate::apply::state::Alarm;
 use crate::apply::timing::VERIFY;
@@ -14,7 +14,6 @@ use crate::policy::minute_text;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Every so many readings the list is read.
 const READINGS_PER_LIST: u32 = 3;
 
 impl VmRun<'_> {
@@ -30,9 +29,7 @@ impl VmRun<'_> {
         };
         // A local delete that got no clear answer may still arrive, without its body.
         let is_over_when_seen = unclear.is_none() || !action.is_local_delete();
-        let began = Instant::now();
-        let mut pause = timing.pause_min / 4;
-        let mut readings = 0;
+        let (began, mut pause, mut readings) = (Instant::now(), timing.pause_min / 4, 0);
         loop {
             readings += 1;
             let is_last = began.elapsed() >= within;
@@ -50,45 +47,32 @@ impl VmRun<'_> {
                     _ => {}
                 }
             }
-            if wants_list
-                && let Some(found) = self.look_in_list(is_last, is_over_when_seen, unclear.is_none()).await
-            {
-                return found;
+            if wants_list {
+                let listed = self.run.reader.in_list(self.at.vm).await;
+                let is_proof = self.run.reader.proves_absence();
+                match listed.map(|vm| (self.effect(&vm), vm)) {
+                    Ok((Some(Confirmed::Seen(_)), _)) if !is_last && !is_over_when_seen => {}
+                    Ok((Some(found), vm)) => {
+                        self.known.fresh = Some(VmReading::of_list(vm));
+                        return found;
+                    }
+                    Err(ReadError::Gone) if is_proof => return Confirmed::Gone,
+                    _ if !is_last => {}
+                    Err(error) => return Confirmed::Unknown(with_causes(&error)),
+                    Ok((None, vm)) => {
+                        let without_body = self.attempt.as_ref().and_then(|it| it.without_body(&vm));
+                        let why =
+                            "FiFo truncates its list every time, and a single reading of a VM may be old";
+                        return match without_body.filter(|_| unclear.is_none()) {
+                            Some(backup) => Confirmed::BodyLost(backup),
+                            None if is_proof => Confirmed::Absent,
+                            None => Confirmed::Unknown(why.to_owned()),
+                        };
+                    }
+                }
             }
-            let left = within.saturating_sub(began.elapsed());
-            sleep(pause.min(left)).await;
+            sleep(pause.min(within.saturating_sub(began.elapsed()))).await;
             pause = (pause * 3 / 2).min(timing.pause_max / 3);
-        }
-    }
-
-    /// Looks in the list; `None` to look again.
-    async fn look_in_list(
-        &mut self,
-        is_last: bool,
-        is_over_when_seen: bool,
-        was_accepted: bool,
-    ) -> Option<Confirmed> {
-        let listed = self.run.reader.in_list(self.at.vm).await;
-        let is_proof = self.run.reader.proves_absence();
-        let vm = match listed {
-            Ok(vm) => vm,
-            Err(ReadError::Gone) if is_proof => return Some(Confirmed::Gone),
-            Err(error) => return is_last.then(|| Confirmed::Unknown(with_causes(&error))),
-        };
-        match self.effect(&vm) {
-            Some(Confirmed::Seen(_)) if !is_last && !is_over_when_seen => None,
-            Some(found) => {
-                self.known.fresh = Some(VmReading::of_list(vm));
-                Some(found)
-            }
-            None if !is_last => None,
-            None => Some(match self.attempt.as_ref().and_then(|attempt| attempt.without_body(&vm)) {
-                Some(backup) if was_accepted => Confirmed::BodyLost(backup),
-                _ if is_proof => Confirmed::Absent,
-                _ => Confirmed::Unknown(
-                    "FiFo truncates its list every time, and a single reading of a VM may be old".to_owned(),
-                ),
-            }),
         }
     }
 
@@ -113,7 +97,7 @@ impl VmRun<'_> {
         unclear: Option<Unclear>,
     ) -> Option<Ended> {
         let (write, nothing, next) = match action {
-            Action::Create(_) => ("create", "lists no new backup", "the next run checks the result"),
+            Action::Create(_) => ("create", "no new backup appeared", "the next run checks the result"),
             Action::DeleteLocal(_) => (
                 "local delete",
                 "the snapshot is still there",
@@ -127,33 +111,28 @@ impl VmRun<'_> {
         Some(match (found, unclear) {
             (Confirmed::Seen(backup), _) => self.done(action, backup).await,
             (Confirmed::Vanished(gone), _) => {
-                let backup = match action {
-                    Action::Create(_) => None,
-                    Action::DeleteLocal(delete) => delete.backup,
-                    Action::DeleteCloud(delete) => Some(delete.backup),
-                }?;
-                self.raise(Alarm::vanished(now, &self.at, ActionKind::from(action), backup, gone))
+                let kind = ActionKind::from(action);
+                let named = ActionRef::from(action).backup?;
+                self.raise(Alarm::vanished(now, &self.at, kind, named, gone))
             }
             (Confirmed::BodyLost(found), _) => self.raise(Alarm::body_lost(now, &self.at, found)),
             (Confirmed::Gone, _) => {
                 self.forget_note();
                 Ended::failed("vm_gone", format!("the {write} was sent, and the VM is gone: it was deleted"))
             }
-            (Confirmed::Absent, Some(unclear)) => return self.absent(action, unclear).await,
+            (Confirmed::Absent, Some(unclear)) => return self.absent(action, unclear, nothing).await,
             (Confirmed::Absent, None) => {
                 Ended::unknown("no_effect", format!("FiFo accepted the {write}, but {nothing}; {next}"))
             }
             (Confirmed::Unknown(why), unclear) => {
                 let answer = unclear.map_or("accepted it".to_owned(), |unclear| unclear.text);
-                Ended::unknown(
-                    "unknown",
-                    format!("the {write} was sent, FiFo {answer}, and the result is unknown ({why}); {next}"),
-                )
+                let text =
+                    format!("the {write} was sent, FiFo {answer}, and the result is unknown ({why}); {next}");
+                Ended::unknown("unknown", text)
             }
         })
     }
 
-    /// Ends an action whose effect is seen.
     async fn done(&mut self, action: &Action, backup: BackupId) -> Ended {
         let short = backup.short();
         match action {
@@ -176,44 +155,38 @@ impl VmRun<'_> {
     }
 
     /// Ends an action that had no effect by the list, after an answer that left that open; `None` where it may be sent again.
-    async fn absent(&mut self, action: &Action, unclear: Unclear) -> Option<Ended> {
+    async fn absent(&mut self, action: &Action, unclear: Unclear, nothing: &str) -> Option<Ended> {
         self.forget_note();
         let attempt = self.attempt.as_ref()?;
         if attempt.may_repeat(&unclear) {
             self.pause(self.run.executor.settings.timing.pause_min).await;
             return None;
         }
-        let Unclear { text, status } = &unclear;
-        let no_effect = |text: String| Ended::failed("no_effect", format!("FiFo {text}"));
-        let ended = match (action, status) {
+        let hint = match (action, unclear.status) {
             (Action::DeleteCloud(_), Some(404)) => {
-                attempt.failed("refused", "FiFo refused the delete with 404 Not Found, and lists the backup")
+                let text = "FiFo refused the delete with 404 Not Found, and lists the backup";
+                return Some(Ended { detail: Some(404), ..attempt.failed("refused", text) });
             }
-            (Action::DeleteCloud(_), Some(412)) => attempt.failed(
-                "refused",
-                "FiFo answered every delete with 412: the VM changes all the time, or a cache shows an old state of it",
-            ),
-            (Action::DeleteCloud(_), _) if unclear.is_failure() => Ended::unknown(
-                "unknown",
-                format!(
-                    "the delete from storage was sent, FiFo {text}, and the backup is still on record, but its files may be \
-                     gone: check the VM's hypervisor in FiFo; the next run tries again"
-                ),
-            ),
-            (Action::DeleteCloud(_), _) => {
-                no_effect(format!("{text}, and the backup is still there; the next run tries again"))
+            (Action::DeleteCloud(_), Some(412)) => {
+                let text = "FiFo answered every delete with 412: the VM changes all the time, or a cache shows an old \
+                            state of it";
+                return Some(Ended { detail: Some(412), ..attempt.failed("refused", text) });
             }
-            (Action::DeleteLocal(_), _) => no_effect(format!(
-                "{text}, and the snapshot is still there; check the hypervisor's agent"
-            )),
-            (Action::Create(_), Some(500)) => no_effect(format!(
-                "{text}, and no new backup appeared; check the VM's hypervisor, its agent and the backup store"
-            )),
-            (Action::Create(_), _) => {
-                no_effect(format!("{text}, and no new backup appeared; gave up after five attempts"))
+            (Action::DeleteCloud(_), _) if unclear.is_failure() => {
+                let text = format!(
+                    "the delete from storage was sent, FiFo {}, and the backup is still on record, but its files may be \
+                     gone: check the VM's hypervisor in FiFo; the next run tries again",
+                    unclear.text
+                );
+                return Some(Ended { detail: unclear.status, ..Ended::unknown("unknown", text) });
             }
+            (Action::DeleteCloud(_), _) => "the next run tries again",
+            (Action::DeleteLocal(_), _) => "check the hypervisor's agent",
+            (Action::Create(_), Some(500)) => "check the VM's hypervisor, its agent and the backup store",
+            (Action::Create(_), _) => "gave up after five attempts",
         };
-        Some(ended.with_detail(*status))
+        let text = format!("FiFo {}, and {nothing}; {hint}", unclear.text);
+        Some(Ended { detail: unclear.status, ..Ended::failed("no_effect", text) })
     }
 
     fn raise(&self, alarm: Alarm) -> Ended {

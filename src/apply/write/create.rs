@@ -2,7 +2,7 @@
 //! backup is checked.
 
 use crate::apply::event::EventKind;
-use crate::apply::outcome::Ended;
+use crate::apply::outcome::{ActionOutcome, Ended};
 use crate::apply::reader::VmReading;
 use crate::apply::timing::{CLOCK_SKEW_MAX, SETTLE, STUCK_RECHECK, WRITE_MAX};
 use crate::apply::upload::check::{Fault, check, moving, stuck};
@@ -16,11 +16,9 @@ use crate::plan::{Create, bytes_text, expected_upload_bytes};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep};
 
-/// A stamp that is further ahead of the clock that FiFo's answers show is warned about.
 const STAMP_AHEAD_MAX: TimeDelta = TimeDelta::minutes(10);
 
 impl VmRun<'_> {
-    /// Says whether a create may be sent now, by a reading of the VM.
     pub(crate) async fn may_create(&mut self, create: &Create, seen: &VmReading) -> Result<Start, Ended> {
         let unproven = "FiFo truncates its list every time and does not accept the version of the VM, so that nothing shows \
                         whether the backup is there; it is created without that once the newest restorable one is older than \
@@ -29,10 +27,9 @@ impl VmRun<'_> {
         if is_unproven && self.has_recent_backup(seen) {
             return Err(Ended::dropped("unproven", unproven));
         }
-        let hypervisor = seen.vm.hypervisor.clone().unwrap_or_default();
+        let hypervisor = seen.vm.hypervisor.as_deref().unwrap_or_default();
         if hypervisor != self.hypervisor {
-            self.hypervisor = hypervisor;
-            self.slot = None;
+            (self.hypervisor, self.slot) = (hypervisor.to_owned(), None);
         }
         if let Start::Waited = self.take_slot(create).await? {
             return Ok(Start::Waited);
@@ -48,7 +45,6 @@ impl VmRun<'_> {
         Ok(Start::Now)
     }
 
-    /// Says whether the newest restorable backup of a reading is as young as the policy wants it.
     fn has_recent_backup(&self, seen: &VmReading) -> bool {
         let Some(policy) = self.policy_of(&seen.vm) else { return true };
         let now = self.now_by(seen);
@@ -56,7 +52,6 @@ impl VmRun<'_> {
         view.newest_restorable().is_some_and(|newest| now - newest.taken <= policy.max_age)
     }
 
-    /// Takes a slot for an upload.
     pub(crate) async fn take_slot(&mut self, create: &Create) -> Result<Start, Ended> {
         let (slots, executor) = (&self.run.slots, self.run.executor);
         if self.slot.is_some() {
@@ -81,28 +76,24 @@ impl VmRun<'_> {
         let is_read = |upload: &Backup| self.known.stuck_before.iter().any(|before| before.id == upload.id);
         let mut unread = stuck(&seen.vm, policy, now);
         unread.retain(|upload| !is_read(upload));
-        let has_read = !unread.is_empty();
-        let listed = if has_read {
+        let mut listed = None;
+        if !unread.is_empty() {
             // The list both times: a single reading can stay old indefinitely. One that it does not show is known by this
             // reading.
             let before = self.read_in_list().await?;
             self.known.stuck_before = stuck(&before.vm, policy, now).into_iter().chain(unread).collect();
             self.wait(sleep(STUCK_RECHECK)).await.map_err(|cut| self.cut_short(cut))?;
-            Some(self.read_in_list().await?)
-        } else {
-            None
-        };
+            listed = Some(self.read_in_list().await?);
+        }
         match moving(&self.known.stuck_before, listed.as_ref().unwrap_or(seen), policy, now) {
             Some(text) => Err(Ended::dropped("not_stuck", text)),
-            None => Ok(if has_read { Start::Waited } else { Start::Now }),
+            None => Ok(if listed.is_some() { Start::Waited } else { Start::Now }),
         }
     }
 
-    /// Waits for a backup that FiFo has on record, and checks it.
     pub(crate) async fn created(&mut self, create: &Create, backup: BackupId) -> Ended {
         self.known.own(backup);
-        let ended = self.wait_for_upload(create, backup).await;
-        Ended { made: Some(backup), ..ended }
+        Ended { made: Some(backup), ..self.wait_for_upload(create, backup).await }
     }
 
     async fn wait_for_upload(&mut self, create: &Create, backup: BackupId) -> Ended {
@@ -122,9 +113,10 @@ impl VmRun<'_> {
         let mut upload = self.upload(Which::Known(backup), slot, taken);
         if !self.run.executor.settings.wait {
             self.run.register(upload);
-            return Ended::started(format!(
+            let text = format!(
                 "backup {backup} is started; its upload continues in FiFo, and the next run checks the result"
-            ));
+            );
+            return Ended::new(ActionOutcome::Started, "started", text);
         }
         upload.tier = Some(create.tier.clone());
         let completed = match seen.filter(|_| is_complete) {
@@ -140,7 +132,8 @@ impl VmRun<'_> {
             Ok(Err(ended)) => ended,
             Err(WaitError::Refused(error)) => upload.unreadable(&error),
             Err(WaitError::Stopped) => {
-                Ended::interrupted("upload_runs", format!("{runs}; the next run checks the result"))
+                let text = format!("{runs}; the next run checks the result");
+                Ended::new(ActionOutcome::Interrupted, "upload_runs", text)
             }
             Err(WaitError::HandedOver) => {
                 let cause = self.run.hand_over_cause();
@@ -174,12 +167,10 @@ impl VmRun<'_> {
         loop {
             let has_settled = began.elapsed() >= SETTLE;
             if let Some(reading) = seen {
-                let fault = match self.policy_of(&reading.vm) {
-                    Some(policy) => check(&reading.vm, backup, create, policy, self.now_by(&reading)),
-                    None => Some(Fault::Bad("no policy holds for the VM any more".to_owned())),
-                };
                 let reported = format!("FiFo reports backup {backup} as completed, but");
-                match fault {
+                let none = || Some(Fault::Bad("no policy holds for the VM any more".to_owned()));
+                let checked = |policy| check(&reading.vm, backup, create, policy, self.now_by(&reading));
+                match self.policy_of(&reading.vm).map_or_else(none, checked) {
                     None => return self.complete(backup, reading, ""),
                     Some(Fault::Lacks(what)) if has_settled => return self.complete(backup, reading, what),
                     Some(Fault::Bad(why)) if has_settled => {
@@ -196,22 +187,22 @@ impl VmRun<'_> {
                 }
             }
             if began.elapsed() >= WRITE_MAX + SETTLE {
-                let text = format!(
-                    "FiFo reports backup {backup} as completed, and it can no longer be read; the next run checks it"
+                let text = "and it can no longer be read; the next run checks it";
+                return Ended::unknown(
+                    "unknown",
+                    format!("FiFo reports backup {backup} as completed, {text}"),
                 );
-                return Ended::unknown("unknown", text);
             }
             sleep(pause).await;
             let has_it = |seen: &VmReading| seen.vm.backups.contains(backup);
-            seen = match self.run.reader.read(self.at.vm).await {
-                Ok(reading) if has_it(&reading) => Some(reading),
-                // It may be a reading of a node that is behind.
-                _ => self.run.reader.in_list(self.at.vm).await.ok().map(VmReading::of_list),
-            };
+            seen = self.run.reader.read(self.at.vm).await.ok().filter(has_it);
+            if seen.is_none() {
+                // It may have been a reading of a node that is behind.
+                seen = self.run.reader.in_list(self.at.vm).await.ok().map(VmReading::of_list);
+            }
             if seen.as_ref().is_some_and(|seen| !has_it(seen)) && self.run.reader.proves_absence() {
-                let text =
-                    format!("backup {backup} has vanished after its upload; check in FiFo who deleted it");
-                return Ended::failed("upload_vanished", text);
+                let text = "has vanished after its upload; check in FiFo who deleted it";
+                return Ended::failed("upload_vanished", format!("backup {backup} {text}"));
             }
         }
     }
@@ -229,13 +220,13 @@ impl VmRun<'_> {
     fn stamp_warning(&self, vm: &Vm, backup: BackupId) -> String {
         let server = self.run.executor.clock.now() + self.known.server_ahead.unwrap_or_default();
         let taken = vm.backups.get(backup).and_then(|backup| backup.timestamp);
-        let Some(taken) = taken.filter(|taken| *taken - server > STAMP_AHEAD_MAX) else {
-            return String::new();
+        let ahead = taken.filter(|taken| *taken - server > STAMP_AHEAD_MAX);
+        let text = |taken: DateTime<Utc>| {
+            let [taken, server] = [taken, server].map(|at| at.format("%H:%M:%S UTC"));
+            format!(
+                "; FiFo stamps it {taken} and its answers say {server}: two of its clocks differ, correct the wrong one"
+            )
         };
-        format!(
-            "; FiFo stamps it {} and its answers say {}: two of its clocks differ, correct the wrong one",
-            taken.format("%H:%M:%S UTC"),
-            server.format("%H:%M:%S UTC")
-        )
+        ahead.map(text).unwrap_or_default()
     }
 }

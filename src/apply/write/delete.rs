@@ -13,7 +13,6 @@ use crate::inventory::Vm;
 use crate::plan::{Action, Request, VmPlan, audit, fingerprint};
 
 impl VmRun<'_> {
-    /// Waits at the gate.
     pub(crate) async fn enter_gate(&mut self, kind: ActionKind) -> Result<Start, Ended> {
         let held = self.permit.take();
         let (entered, had_to_wait) = self.wait_noting(self.run.gate.enter(self.at.vm, kind, held)).await?;
@@ -53,10 +52,9 @@ impl VmRun<'_> {
             let is_same = |vm: &Vm| fingerprint(vm) == fingerprint(&seen.vm);
             let recent = self.run.reader.in_recent_list(self.at.vm).await;
             if !recent.is_some_and(|vm| is_same(&vm)) {
-                match self.run.reader.in_list(self.at.vm).await {
-                    Ok(vm) if is_same(&vm) => {}
-                    Ok(_) => return Err(kept("the list shows the VM otherwise than its own reading")),
-                    Err(error) => return Err(self.unreadable(error)),
+                let listed = self.run.reader.in_list(self.at.vm).await;
+                if !is_same(&listed.map_err(|error| self.unreadable(error))?) {
+                    return Err(kept("the list shows the VM otherwise than its own reading"));
                 }
             }
             self.known.is_listed = true;
@@ -70,17 +68,14 @@ impl VmRun<'_> {
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.has_note) else { return Ok(()) };
         let note = DeleteNote::new(self.run.executor.clock.now(), backup, vm);
         self.run.executor.notes.note(&note).map_err(|error| {
-            let text = format!(
-                "nothing was done: without a note on disk a kill would hide what the delete did, and that could not be \
-                 written: {error}"
-            );
-            Ended::failed("state_folder", text)
+            let why =
+                "without a note on disk a kill would hide what the delete did, and that could not be written";
+            Ended::failed("state_folder", format!("nothing was done: {why}: {error}"))
         })?;
         attempt.has_note = true;
         Ok(())
     }
 
-    /// Removes the note on the VM's local delete, since its effect is known.
     pub(crate) fn forget_note(&mut self) {
         let Some(attempt) = &mut self.attempt else { return };
         if std::mem::take(&mut attempt.has_note)

@@ -18,7 +18,6 @@ const AT_A_TIME: usize = 8;
 /// After so many VMs in a row that failed alike, a kind of delete is left to the next run.
 const ALIKE_MAX: usize = 3;
 
-/// Whether deletes may be sent.
 #[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<State>,
@@ -32,25 +31,19 @@ struct State {
     is_proven: bool,
     /// The VMs with a local delete that is due from the start, cheapest first. One that has tried is taken out.
     first: BTreeSet<(CascadeCost, VmId)>,
-    /// How many permits there are.
-    permits: usize,
-    /// Whether a local delete goes alone.
-    is_alone: bool,
-    /// Whether a VM deletes from storage.
-    is_pruning: bool,
-    /// How many deletes have an unknown effect.
+    /// Of each VM in the middle of a delete, its kind, and whether it goes alone.
+    permits: BTreeMap<VmId, (ActionKind, bool)>,
     holds: usize,
-    /// Why no more deletes may be sent; `None` while they may.
     closed: Option<String>,
-    /// The VMs that get no delete, and why.
     barred: BTreeMap<VmId, String>,
-    /// Of each kind of delete, how the last VMs failed alike.
     alike: BTreeMap<ActionKind, Alike>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Alike {
-    first: Ended,
+    failure: Option<(&'static str, Option<u16>)>,
+    /// That of the first.
+    message: String,
     vms: BTreeSet<VmId>,
 }
 
@@ -61,7 +54,6 @@ pub(crate) struct Permit<'g> {
     gate: &'g Gate,
     vm: VmId,
     pub(crate) kind: ActionKind,
-    is_alone: bool,
 }
 
 /// While this is held, no other delete is sent.
@@ -95,8 +87,8 @@ impl Gate {
                     if let Some(permit) = held.take() {
                         return Ok(permit);
                     }
-                    if let Some(is_alone) = state.permit(vm, kind) {
-                        return Ok(Permit { gate: self, vm, kind, is_alone });
+                    if state.permit(vm, kind) {
+                        return Ok(Permit { gate: self, vm, kind });
                     }
                 }
             }
@@ -114,7 +106,6 @@ impl Gate {
         self.set(|state| _ = state.closed.get_or_insert(reason));
     }
 
-    /// Sends a VM no deletes in this run.
     pub(crate) fn bar(&self, vm: VmId, why: String) {
         self.set(|state| _ = state.barred.insert(vm, why));
     }
@@ -129,19 +120,19 @@ impl Gate {
     ///
     /// Not so creates: where one hypervisor refuses them, the VMs of the others must get theirs.
     pub(crate) fn count(&self, kind: ActionKind, vm: VmId, ended: &Ended) {
-        self.set(|state| match state.alike.get_mut(&kind) {
-            _ if kind == ActionKind::Create => {}
-            Some(alike) if alike.vms.len() >= ALIKE_MAX => {}
-            Some(alike) if ended.is_failure() && alike.first.is_like(ended) => _ = alike.vms.insert(vm),
-            _ if ended.is_failure() => {
-                let alike = Alike { first: ended.clone(), vms: BTreeSet::from([vm]) };
-                state.alike.insert(kind, alike);
+        self.set(|state| {
+            let alike = state.alike.entry(kind).or_default();
+            if kind == ActionKind::Create || alike.vms.len() >= ALIKE_MAX {
+                return;
             }
-            _ => _ = state.alike.remove(&kind),
+            if alike.failure != ended.failure() {
+                *alike =
+                    Alike { failure: ended.failure(), message: ended.message.clone(), ..Alike::default() };
+            }
+            alike.vms.extend(alike.failure.map(|_| vm));
         });
     }
 
-    /// Returns why a VM gets no more deletes of a kind; `None` where it may.
     pub(crate) fn refusal(&self, kind: ActionKind, vm: VmId) -> Option<String> {
         let state = self.state();
         if let Some(reason) = state.closed.as_ref() {
@@ -151,7 +142,7 @@ impl Gate {
             return Some(reason.clone());
         }
         let alike = state.alike.get(&kind).filter(|alike| alike.vms.len() >= ALIKE_MAX)?;
-        Some(format!("{ALIKE_MAX} VMs in a row have failed alike ({})", alike.first.message))
+        Some(format!("{ALIKE_MAX} VMs in a row have failed alike ({})", alike.message))
     }
 
     fn set(&self, change: impl FnOnce(&mut State)) {
@@ -165,21 +156,22 @@ impl Gate {
 }
 
 impl State {
-    /// Gives out a permit where it may, and says whether its delete goes alone.
-    fn permit(&mut self, vm: VmId, kind: ActionKind) -> Option<bool> {
+    fn permit(&mut self, vm: VmId, kind: ActionKind) -> bool {
         let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven;
-        let may_enter = self.permits < AT_A_TIME
+        let mut others = self.permits.values();
+        let may_enter = self.permits.len() < AT_A_TIME
             && match kind {
-                ActionKind::DeleteCloud => !self.is_pruning,
-                _ if is_alone => !self.is_alone && self.first.first().is_none_or(|(_, first)| *first == vm),
+                ActionKind::DeleteCloud => others.all(|(other, _)| *other != kind),
+                _ if is_alone => {
+                    others.all(|(_, is_alone)| !is_alone)
+                        && self.first.first().is_none_or(|(_, first)| *first == vm)
+                }
                 _ => true,
             };
-        may_enter.then(|| {
-            self.permits += 1;
-            self.is_alone |= is_alone;
-            self.is_pruning |= kind == ActionKind::DeleteCloud;
-            is_alone
-        })
+        if may_enter {
+            self.permits.insert(vm, (kind, is_alone));
+        }
+        may_enter
     }
 }
 
@@ -192,12 +184,8 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.gate.set(|state| {
-            state.permits -= 1;
-            state.is_alone &= !self.is_alone;
-            state.is_pruning &= self.kind != ActionKind::DeleteCloud;
-        });
-        if self.is_alone {
+        self.gate.set(|state| _ = state.permits.remove(&self.vm));
+        if self.kind == ActionKind::DeleteLocal {
             self.gate.withdraw(self.vm);
         }
     }

@@ -2,7 +2,7 @@
 //! delete did.
 
 use super::gate::Hold;
-use crate::apply::context::Run;
+use crate::apply::executor::Run;
 use crate::apply::outcome::{ActionKind, VmRef};
 use crate::apply::reader::ReadError;
 use crate::apply::state::{Alarm, DeleteNote, LeftBehind};
@@ -53,7 +53,6 @@ pub(crate) async fn compare(run: &Run<'_>, notes: Vec<LeftBehind>, hold: Option<
     drop(hold);
 }
 
-/// Compares one note; an error is why it cannot be.
 async fn compare_one(run: &Run<'_>, note: &DeleteNote) -> Result<(), String> {
     let began = Instant::now();
     loop {
@@ -84,11 +83,9 @@ async fn look(run: &Run<'_>, note: &DeleteNote) -> Result<bool, String> {
         Err(error) => return Err(with_causes(&error)),
     };
     let record = vm.backups.get(note.backup);
-    let shows_effect = record.is_none_or(|record| record.local == LocalState::Absent);
-    if !run.reader.proves_absence() && !shows_effect {
-        return Err(
-            "FiFo truncates its list every time, and no reading shows the effect of the delete".to_owned()
-        );
+    if !run.reader.proves_absence() && record.is_some_and(|record| record.local != LocalState::Absent) {
+        let why = "FiFo truncates its list every time, and no reading shows the effect of the delete";
+        return Err(why.to_owned());
     }
     let gone = missing_that_would_be_kept(run, note, &vm);
     if gone.is_empty() {
@@ -107,8 +104,7 @@ fn missing_that_would_be_kept(run: &Run<'_>, note: &DeleteNote, now: &Vm) -> Vec
     if gone().next().is_none() {
         return Vec::new();
     }
-    let mut both = now.clone();
-    both.backups = now.backups.values().chain(gone()).cloned().collect();
+    let both = Vm { backups: now.backups.values().chain(gone()).cloned().collect(), ..now.clone() };
     let expired = expired_backups(&both, run.executor.policies, run.executor.clock.now());
     gone().map(|record| record.id).filter(|id| !expired.contains(id)).collect()
 }

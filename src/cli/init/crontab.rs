@@ -2,7 +2,7 @@
 //!
 //! A line that is not understood completely is reported with its number, never guessed at.
 
-use super::draft::{Condition, DAYS, Draft, Selection, TIERS};
+use super::draft::{Condition, DAYS, Draft, TIERS};
 use crate::inventory::VmId;
 use crate::policy::{Schedule, Zone};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,12 +15,15 @@ const MACROS: [(&str, &str); 5] = [
     ("@midnight", "0 0 * * *"),
     ("@hourly", "0 * * * *"),
 ];
-
 /// The signs of a command that runs under a condition, or of several commands.
 const CONDITIONS: [&str; 5] = ["&&", "||", "$(", "`", ";"];
-
 /// The priority of policies for single VMs beside one for all marked VMs.
 const SINGLE_VMS_PRIORITY: i64 = 10;
+/// The place of a tier in [`TIERS`].
+const DAILY: usize = 2;
+/// What a line is taken for that runs the daily command of FiFo's own client.
+const DECIDES_ITSELF: &str = "The daily command of FiFo's client, from the 2nd to the 31st, makes a weekly backup on Sundays by itself: that is a tier \
+                              of its own here.";
 
 /// What a line is for: one VM, or, where there is none, every VM with `metadata.fifo.backup` = 1.
 type Target = Option<VmId>;
@@ -28,7 +31,6 @@ type Target = Option<VmId>;
 /// Schedules by the place of their tier in [`TIERS`].
 type Schedules = [Option<String>; 3];
 
-/// What a crontab asks for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Crontab {
     jobs: BTreeMap<Target, Jobs>,
@@ -36,7 +38,6 @@ pub(super) struct Crontab {
     pub(super) unread: Vec<(usize, String)>,
 }
 
-/// The jobs of one target.
 #[derive(Clone, Debug, Default)]
 struct Jobs {
     first_line: usize,
@@ -46,27 +47,19 @@ struct Jobs {
     remark: Option<&'static str>,
 }
 
-/// One line that was understood.
 struct Job {
     targets: Vec<Target>,
     schedules: Schedules,
     remark: Option<&'static str>,
 }
 
-/// What a line is taken for that runs the daily command of FiFo's own client.
-const DECIDES_ITSELF: &str = "The daily command of FiFo's client, from the 2nd to the 31st, makes a weekly backup on Sundays by itself: that is a tier \
-                              of its own here.";
-
 impl Crontab {
     /// Reads a crontab. `wrappers` name the commands that back up every marked VM.
     pub(super) fn read(text: &str, wrappers: &[String]) -> Self {
         let mut crontab = Self::default();
         let mut zone = None;
-        for (place, line) in text.lines().enumerate() {
-            let (number, line) = (place + 1, line.trim());
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
+        let lines = text.lines().map(str::trim).enumerate();
+        for (place, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
             let added = match assignment(line) {
                 Some(("CRON_TZ", value)) => {
                     zone = Some(value.to_owned());
@@ -77,9 +70,9 @@ impl Crontab {
                      CRON_TZ={value} in a copy and read that"
                 )),
                 Some(_) => Ok(()),
-                None => job(line, wrappers).and_then(|job| crontab.add(number, zone.as_deref(), job)),
+                None => job(line, wrappers).and_then(|job| crontab.add(place + 1, zone.as_deref(), job)),
             };
-            crontab.unread.extend(added.err().map(|why| (number, why)));
+            crontab.unread.extend(added.err().map(|why| (place + 1, why)));
         }
         crontab
     }
@@ -108,7 +101,6 @@ impl Crontab {
         Ok(())
     }
 
-    /// Says whether no line was understood.
     pub(super) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
@@ -120,28 +112,26 @@ impl Crontab {
 
     /// Makes the policies that do the same: one for all VMs with the same schedules.
     pub(super) fn drafts(&self, name: &str, zone: &str) -> Vec<Draft> {
-        let key = |jobs: &Jobs| (jobs.schedules.clone(), jobs.zone.as_deref().unwrap_or(zone).to_owned());
-        let mut groups: BTreeMap<(Schedules, String), BTreeSet<VmId>> = BTreeMap::new();
+        // What is marked goes apart from single VMs.
+        type Group<'a> = (&'a Schedules, &'a str, bool);
+        let mut groups: BTreeMap<Group<'_>, (Vec<Condition>, Option<&str>)> = BTreeMap::new();
         for (target, jobs) in &self.jobs {
-            groups.entry(key(jobs)).or_default().extend(target);
+            let zone = jobs.zone.as_deref().unwrap_or(zone);
+            let (key, value) = match target {
+                Some(vm) => ("uuid", vm.to_string()),
+                None => ("metadata.fifo.backup", "1".to_owned()),
+            };
+            let group = groups.entry((&jobs.schedules, zone, target.is_some())).or_default();
+            group.0.push(Condition { key: key.to_owned(), value });
+            group.1 = group.1.or(jobs.remark);
         }
-        let marked = self.jobs.get(&None);
-        let mut drafts = Vec::new();
-        for (group, vms) in groups {
-            let (schedules, zone) = &group;
-            if let Some(jobs) = marked.filter(|jobs| key(jobs) == group) {
-                let condition: Result<Condition, _> = "metadata.fifo.backup=1".parse();
-                let selection = Selection::Conditions(condition.into_iter().collect());
-                drafts.push(draft(zone, selection, schedules, 0, jobs.remark));
-            }
-            if !vms.is_empty() {
-                let priority = if marked.is_some() { SINGLE_VMS_PRIORITY } else { 0 };
-                drafts.push(draft(zone, Selection::Vms(vms), schedules, priority, None));
-            }
-        }
-        for (place, draft) in drafts.iter_mut().enumerate() {
-            draft.name = if place == 0 { name.to_owned() } else { format!("{name}-{}", place + 1) };
-        }
+        let has_marked = self.jobs.contains_key(&None);
+        let draft = |(place, ((schedules, zone, is_single), (select, remark))): (usize, _)| {
+            let name = if place == 0 { name.to_owned() } else { format!("{name}-{}", place + 1) };
+            let priority = if has_marked && is_single { SINGLE_VMS_PRIORITY } else { 0 };
+            draft_of(name, priority, (schedules, zone), select, remark)
+        };
+        let mut drafts: Vec<Draft> = groups.into_iter().enumerate().map(draft).collect();
         if let (Some(first), false) = (drafts.first_mut(), self.unread.is_empty()) {
             let lines: Vec<String> = self.unread.iter().map(|(line, _)| line.to_string()).collect();
             let remark = format!("Lines of the crontab that are not taken over: {}.", lines.join(", "));
@@ -151,16 +141,15 @@ impl Crontab {
     }
 }
 
-fn draft(
-    zone: &str,
-    selection: Selection,
-    schedules: &Schedules,
+fn draft_of(
+    name: String,
     priority: i64,
+    (schedules, zone): (&Schedules, &str),
+    select: Vec<Condition>,
     remark: Option<&str>,
 ) -> Draft {
-    let tiers =
-        TIERS.into_iter().zip(schedules).filter_map(|(tier, schedule)| Some((tier, schedule.clone()?, None)));
-    let tiers: Vec<_> = tiers.collect();
+    let tiers = TIERS.into_iter().zip(schedules);
+    let tiers: Vec<_> = tiers.filter_map(|(tier, schedule)| Some((tier, schedule.clone()?, None))).collect();
     let mut remarks: Vec<String> = remark.map(str::to_owned).into_iter().collect();
     if let Some((coarsest, ..)) = tiers.first().filter(|(name, ..)| *name != TIERS[0]) {
         remarks.push(format!(
@@ -169,11 +158,9 @@ fn draft(
         ));
     }
     let description = "Taken over from the crontab of the backup script.";
-    let (name, zone) = (String::new(), zone.to_owned());
-    Draft { name, description, remarks, priority, selection, zone, tiers, prune: false }
+    Draft { name, description, remarks, priority, select, zone: zone.to_owned(), tiers, prune: false }
 }
 
-/// Reads `NAME=value`.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once('=')?;
     let name = name.trim_end();
@@ -184,9 +171,7 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
 /// Reads a line, or says why it is not understood.
 fn job(line: &str, wrappers: &[String]) -> Result<Job, String> {
     let (schedule, command) = split(line)?;
-    if let Err(error) = Schedule::parse(&schedule, Zone::UTC) {
-        return Err(error.to_string());
-    }
+    Schedule::parse(&schedule, Zone::UTC).map_err(|error| error.to_string())?;
     refuse_doubtful_days(&schedule)?;
     let words: Vec<&str> =
         command.iter().map(|word| word.trim_matches(['"', '\''])).filter(|word| !word.is_empty()).collect();
@@ -199,45 +184,43 @@ fn job(line: &str, wrappers: &[String]) -> Result<Job, String> {
     let is_conditional = words.iter().any(|word| {
         matches!(*word, "[" | "[[" | "test" | "if") || CONDITIONS.iter().any(|sign| word.contains(sign))
     });
-    let targets: Vec<Target> = match wrapper {
-        Some(_) => vec![None],
-        None => vms.iter().copied().map(Some).collect(),
-    };
-    let of = |schedules: Schedules, remark| Ok(Job { targets: targets.clone(), schedules, remark });
-    match (tiers.iter().copied().collect::<Vec<_>>().as_slice(), targets.as_slice()) {
-        _ if wrapper.is_some() && !vms.is_empty() => Err("it gives VMs to the wrapper".to_owned()),
+    if wrapper.is_some() && !vms.is_empty() {
+        return Err("it gives VMs to the wrapper".to_owned());
+    }
+    let targets: Vec<Target> =
+        if wrapper.is_some() { vec![None] } else { vms.into_iter().map(Some).collect() };
+    let on_days = |time: &str| DAYS.map(|days| Some(format!("{time} {days}")));
+    let mut remark = None;
+    let tiers: Vec<usize> = tiers.into_iter().collect();
+    let schedules = match (tiers.as_slice(), targets.as_slice()) {
         ([_], [_, ..]) | ([], [None]) if is_conditional => {
-            Err("its command has a condition, or is more than one command".to_owned())
+            return Err("its command has a condition, or is more than one command".to_owned());
         }
         ([DAILY], [None]) if wrapper_tier.is_some() && schedule.ends_with(" 2-31 * *") => {
-            let time = schedule.trim_end_matches(" 2-31 * *");
-            let at = |tier: usize| Some(format!("{time} {}", DAYS[tier]));
-            of([None, at(WEEKLY), at(DAILY)], Some(DECIDES_ITSELF))
+            let [_, weekly, daily] = on_days(schedule.trim_end_matches(" 2-31 * *"));
+            remark = Some(DECIDES_ITSELF);
+            [None, weekly, daily]
         }
         ([tier], [_, ..]) => {
             let mut schedules = Schedules::default();
             schedules[*tier] = Some(schedule);
-            of(schedules, None)
+            schedules
         }
-        ([], [None]) => match schedule.strip_suffix(" * * *") {
-            // The wrapper's own calendar: the first of the month monthly, Sundays weekly, other days daily.
-            Some(time) => of(DAYS.map(|days| Some(format!("{time} {days}"))), None),
-            None => Err("it does not run the wrapper every day, and does not name the tier".to_owned()),
-        },
-        ([], [_, ..]) => Err(format!("it names a VM and no tier ({})", TIERS.join(", "))),
-        ([_] | [], []) => Err(format!(
-            "it names {}; name the command for all marked VMs with --wrapper",
-            if tiers.is_empty() { "neither a tier nor a VM" } else { "a tier and no VM" }
-        )),
-        _ => Err("it names several tiers".to_owned()),
-    }
+        // The wrapper's own calendar: the first of the month monthly, Sundays weekly, other days daily.
+        ([], [None]) => schedule
+            .strip_suffix(" * * *")
+            .map(on_days)
+            .ok_or("it does not run the wrapper every day, and does not name the tier")?,
+        ([], [_, ..]) => return Err(format!("it names a VM and no tier ({})", TIERS.join(", "))),
+        ([_] | [], []) => {
+            let named = if tiers.is_empty() { "neither a tier nor a VM" } else { "a tier and no VM" };
+            return Err(format!("it names {named}; name the command for all marked VMs with --wrapper"));
+        }
+        _ => return Err("it names several tiers".to_owned()),
+    };
+    Ok(Job { targets, schedules, remark })
 }
 
-/// The places of two tiers in [`TIERS`].
-const WEEKLY: usize = 1;
-const DAILY: usize = 2;
-
-/// Returns a command without its folder.
 fn name_of(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
 }
@@ -264,7 +247,6 @@ fn refuse_doubtful_days(schedule: &str) -> Result<(), String> {
     ))
 }
 
-/// Splits a line into its schedule and the words of its command.
 fn split(line: &str) -> Result<(String, Vec<&str>), String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     if let Some(first) = words.first().filter(|word| word.starts_with('@')) {
@@ -272,8 +254,8 @@ fn split(line: &str) -> Result<(String, Vec<&str>), String> {
         let (_, schedule) = schedule.ok_or_else(|| format!("{first} is not a schedule of a policy"))?;
         return Ok(((*schedule).to_owned(), words[1..].to_vec()));
     }
-    match words.len() {
-        0..=5 => Err("it has fewer than five fields and a command".to_owned()),
-        _ => Ok((words[..5].join(" "), words[5..].to_vec())),
+    match words.split_at_checked(5) {
+        Some((fields, command @ [_, ..])) => Ok((fields.join(" "), command.to_vec())),
+        _ => Err("it has fewer than five fields and a command".to_owned()),
     }
 }

@@ -1,10 +1,7 @@
 //! A policy before it is a file: a template with comments for the reader, filled.
 
-use crate::inventory::VmId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::str::FromStr;
-
-const TEMPLATE: &str = include_str!("template.yaml");
 
 const HEAD: &str = "\
 # Written by `fifo-retain init`. `fifo-retain validate --strict` checks it, and
@@ -22,19 +19,11 @@ const KEEP: [u32; 3] = [12, 5, 7];
 const FIELDS: [&str; 5] = ["alias", "uuid", "owner", "package", "dataset"];
 const METADATA: &str = "metadata.";
 
-/// What the VMs of a policy have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Selection {
-    All,
-    Conditions(Vec<Condition>),
-    Vms(BTreeSet<VmId>),
-}
-
 /// One condition of a selector: a field, or a dotted path in the metadata, and the value that matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Condition {
-    key: String,
-    value: String,
+    pub(super) key: String,
+    pub(super) value: String,
 }
 
 impl FromStr for Condition {
@@ -48,16 +37,13 @@ impl FromStr for Condition {
         }
         let is_path = key.strip_prefix(METADATA).is_some_and(|path| !path.is_empty());
         if !is_path && !FIELDS.contains(&key) {
-            return Err(format!(
-                "`{key}` is not a key of `select`: use metadata.PATH, {}",
-                FIELDS.join(", ")
-            ));
+            let fields = FIELDS.join(", ");
+            return Err(format!("`{key}` is not a key of `select`: use metadata.PATH, {fields}"));
         }
         Ok(Self { key: key.to_owned(), value: value.to_owned() })
     }
 }
 
-/// A policy to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Draft {
     pub(super) name: String,
@@ -65,29 +51,28 @@ pub(super) struct Draft {
     /// Further comments above it.
     pub(super) remarks: Vec<String>,
     pub(super) priority: i64,
-    pub(super) selection: Selection,
+    /// What the VMs have in common; none means all VMs.
+    pub(super) select: Vec<Condition>,
     pub(super) zone: String,
     /// Coarsest first; the first one is full. Each has its name, its schedule, and how many are kept, if not all.
     pub(super) tiers: Vec<(&'static str, String, Option<u32>)>,
     pub(super) prune: bool,
 }
 
-/// Writes policies as one file.
 pub(super) fn yaml(drafts: &[Draft]) -> String {
     let texts: Vec<String> = drafts.iter().map(Draft::text).collect();
     format!("{HEAD}{}", texts.join("---\n"))
 }
 
 impl Draft {
-    /// Makes the usual three tiers.
-    pub(super) fn grandfather(name: &str, selection: Selection, zone: &str, hour: u8, prune: bool) -> Self {
+    pub(super) fn grandfather(name: &str, select: Vec<Condition>, zone: &str, hour: u8, prune: bool) -> Self {
         let tier = |place: usize| (TIERS[place], format!("0 {hour} {}", DAYS[place]), Some(KEEP[place]));
         Self {
             name: name.to_owned(),
             description: "Monthly full backups, weekly and daily incremental ones.",
             remarks: Vec::new(),
             priority: 0,
-            selection,
+            select,
             zone: zone.to_owned(),
             tiers: [0, 1, 2].map(tier).to_vec(),
             prune,
@@ -95,28 +80,29 @@ impl Draft {
     }
 
     fn text(&self) -> String {
-        let mut text = String::new();
-        self.remarks.iter().for_each(|remark| text.push_str(&format!("# {remark}\n")));
-        for line in TEMPLATE.lines() {
-            let filled = match line {
-                "policy: NAME" => format!("policy: {}", scalar(&self.name)),
-                "description: DESCRIPTION" => format!("description: {}", self.description),
-                "PRIORITY" if self.priority == 0 => String::new(),
-                "PRIORITY" => format!(
-                    "# A VM belongs to the matching policy with the highest priority.\npriority: {}\n",
-                    self.priority
-                ),
-                "SELECT" => self.selection.text(),
-                "timezone: ZONE" => format!("timezone: {}", scalar(&self.zone)),
-                "TIERS" => self.tiers_text(),
-                "PRUNE" if !self.prune => continue,
-                "PRUNE" => "\n# Runs with --prune delete what is no longer wanted from the store, for good.\nprune: true".to_owned(),
-                line => line.to_owned(),
-            };
-            text.push_str(&filled);
-            text.push('\n');
-        }
-        text
+        let remarks: String = self.remarks.iter().map(|remark| format!("# {remark}\n")).collect();
+        let priority = match self.priority {
+            0 => String::new(),
+            number => format!(
+                "# A VM belongs to the matching policy with the highest priority.\npriority: {number}\n"
+            ),
+        };
+        let prune = if self.prune {
+            "\n\n# Runs with --prune delete what is no longer wanted from the store, for good.\nprune: true"
+        } else {
+            ""
+        };
+        let text = format!(
+            include_str!("template.yaml"),
+            name = scalar(&self.name),
+            description = self.description,
+            priority = priority,
+            select = self.select_text(),
+            zone = scalar(&self.zone),
+            tiers = self.tiers_text(),
+            prune = prune,
+        );
+        remarks + &text
     }
 
     fn tiers_text(&self) -> String {
@@ -127,42 +113,37 @@ impl Draft {
         };
         self.tiers.iter().enumerate().map(tier).collect::<Vec<_>>().join("\n")
     }
-}
 
-impl Selection {
-    fn text(&self) -> String {
-        match self {
-            Self::All => "  all: true".to_owned(),
-            Self::Vms(vms) => {
-                let vms: Vec<String> =
-                    vms.iter().map(|vm| format!("    - {}", quoted(&vm.to_string()))).collect();
-                format!("  uuid:\n{}", vms.join("\n"))
+    fn select_text(&self) -> String {
+        if self.select.is_empty() {
+            return "  all: true".to_owned();
+        }
+        // The values of one key are alternatives. Metadata comes last, as one map.
+        let mut fields: BTreeMap<(bool, &str), Vec<String>> = BTreeMap::new();
+        for Condition { key, value } in &self.select {
+            let path = key.strip_prefix(METADATA);
+            fields.entry((path.is_some(), path.unwrap_or(key))).or_default().push(scalar(value));
+        }
+        let mut lines: Vec<String> = Vec::new();
+        for ((is_path, key), values) in fields {
+            if is_path && !lines.iter().any(|line| line == "  metadata:") {
+                lines.push("  metadata:".to_owned());
             }
-            Self::Conditions(conditions) => {
-                // The values of one key are alternatives. Metadata comes last, as one map.
-                let mut fields: BTreeMap<(bool, &str), Vec<String>> = BTreeMap::new();
-                for Condition { key, value } in conditions {
-                    let path = key.strip_prefix(METADATA);
-                    fields.entry((path.is_some(), path.unwrap_or(key))).or_default().push(scalar(value));
+            let key = format!("{}{}:", if is_path { "    " } else { "  " }, scalar(key));
+            match &values[..] {
+                [value] => lines.push(format!("{key} {value}")),
+                values => {
+                    let indent = if is_path { "      " } else { "    " };
+                    lines.push(key);
+                    lines.extend(values.iter().map(|value| format!("{indent}- {value}")));
                 }
-                let mut lines: Vec<String> = Vec::new();
-                for ((is_path, key), values) in fields {
-                    let values = match &values[..] {
-                        [value] => value.clone(),
-                        values => format!("[{}]", values.join(", ")),
-                    };
-                    if is_path && !lines.iter().any(|line| line == "  metadata:") {
-                        lines.push("  metadata:".to_owned());
-                    }
-                    lines.push(format!("{}{}: {values}", if is_path { "    " } else { "  " }, scalar(key)));
-                }
-                lines.join("\n")
             }
         }
+        lines.join("\n")
     }
 }
 
-/// Writes a text as a YAML scalar, with quotes where it could be read as something else.
+/// Writes a text as a YAML scalar: in double quotes where it could be read as something else. JSON's strings are YAML's.
 fn scalar(text: &str) -> String {
     const WORDS: [&str; 8] = ["true", "false", "null", "yes", "no", "on", "off", "nan"];
     let is_number = text.chars().all(|it| it.is_ascii_digit()) && text.len() < 10 && !text.starts_with('0');
@@ -170,10 +151,5 @@ fn scalar(text: &str) -> String {
         && text.chars().all(|it| it.is_ascii_alphanumeric() || "._-/".contains(it))
         && !WORDS.contains(&text.to_lowercase().as_str())
         && text.len() > 1;
-    if is_number || is_word { text.to_owned() } else { quoted(text) }
-}
-
-/// Writes a text in double quotes; JSON's strings are YAML's.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    if is_number || is_word { text.to_owned() } else { serde_json::Value::from(text).to_string() }
 }

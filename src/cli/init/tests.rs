@@ -19,7 +19,7 @@ fn loaded(text: &str) -> Loaded {
 #[test]
 fn the_usual_scheme_passes_the_strict_check() {
     for (selection, prune) in [
-        (Selection::All, false),
+        (Vec::new(), false),
         (selection("alias=web-*").unwrap(), true),
         (selection("metadata.x y.on=true").unwrap(), false),
     ] {
@@ -35,7 +35,7 @@ fn the_usual_scheme_passes_the_strict_check() {
 fn conditions_of_one_key_are_alternatives_and_of_several_go_together() {
     let conditions = ["metadata.fifo.backup=1", "alias=web-*", "alias=app-*", "metadata.os=no"];
     let conditions = conditions.map(|it| it.parse().unwrap()).to_vec();
-    let draft = Draft::grandfather("web", Selection::Conditions(conditions), "UTC", 1, false);
+    let draft = Draft::grandfather("web", conditions, "UTC", 1, false);
     let loaded = loaded(&yaml(&[draft]));
     let select = &loaded.policies.iter().next().unwrap().select;
     assert_eq!(select.to_string(), "alias: [web-*, app-*], metadata: {fifo.backup: 1, os: no}");

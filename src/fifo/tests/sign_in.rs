@@ -82,18 +82,11 @@ async fn a_write_signs_in_first_and_leaves_it_to_its_caller_to_repeat_it_after_a
     ]);
     let writer = writer(&fifo, password());
     let delete = || writer.delete_local(vm_id(), backup_id(), None);
-    assert_eq!(delete().await.unwrap(), WriteAnswer::Unauthorized);
+    assert!(is_unauthorized(&delete().await.unwrap()));
     assert!(matches!(delete().await.unwrap(), WriteAnswer::Accepted { .. }));
     let deletes: Vec<_> = fifo.sent().into_iter().filter(|request| request.starts_with("DELETE")).collect();
     assert_eq!(deletes.len(), 2);
     assert_eq!(fifo.sent_body(5), r#"{"location":"hypervisor"}"#);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_write_that_cannot_sign_in_sends_nothing() {
-    let fifo = Scripted::new([Status(400, &[], NOTHING)]);
-    let error = writer(&fifo, password()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
-    assert!(matches!(error, FifoError::SignInRefused { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,7 +121,7 @@ async fn a_user_store_that_does_not_answer_is_no_wrong_password() {
     // What it was decided by is old by the time the user is signed in.
     let writer = writer(&fifo, password());
     let answer = writer.delete_local(vm_id(), backup_id(), None).await.unwrap();
-    assert_eq!(answer, WriteAnswer::Unauthorized);
+    assert!(is_unauthorized(&answer));
     assert!(fifo.sent().iter().all(|sent| sent.starts_with("POST /api/3/oauth/token")));
     let answer = writer.delete_local(vm_id(), backup_id(), None).await.unwrap();
     assert!(matches!(answer, WriteAnswer::Accepted { .. }));
@@ -157,8 +150,8 @@ async fn one_401_to_a_good_token_is_not_believed() {
         assert_eq!(writer.read().list().await.unwrap().visible, 1);
         assert!((2..4).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
         let delete = || writer.delete_local(vm_id(), backup_id(), None);
-        assert_eq!(delete().await.unwrap(), WriteAnswer::Unauthorized);
-        assert_eq!(delete().await.unwrap(), WriteAnswer::Unauthorized);
+        assert!(is_unauthorized(&delete().await.unwrap()));
+        assert!(is_unauthorized(&delete().await.unwrap()));
         assert!(matches!(delete().await.unwrap(), WriteAnswer::Accepted { .. }));
         assert!((8..11).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
     }
@@ -178,11 +171,15 @@ async fn a_401_to_a_new_token_is_not_believed_while_the_user_store_is_down() {
     assert_eq!(fifo.sent_header(5, "authorization").unwrap(), "Bearer T2");
 }
 
+fn is_unauthorized(answer: &WriteAnswer) -> bool {
+    matches!(answer, WriteAnswer::Refused { status: StatusCode::UNAUTHORIZED, .. })
+}
+
 /// Repeats a delete until the 401 counts as final.
 async fn refused_delete(writer: &WriteClient) -> FifoError {
     loop {
         match writer.delete_local(vm_id(), backup_id(), None).await {
-            Ok(answer) => assert_eq!(answer, WriteAnswer::Unauthorized),
+            Ok(answer) => assert!(is_unauthorized(&answer)),
             Err(error) => return error,
         }
     }

@@ -2,6 +2,7 @@
 //! snapshot without a reason is exactly what the plan deletes.
 
 mod reasons;
+mod timeline;
 
 use super::status::{NextDue, next_due};
 use super::storage::{TierStorage, tier_storage};
@@ -20,6 +21,8 @@ pub use reasons::Reason;
 use reasons::Reasons;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
+use timeline::timeline;
+pub use timeline::{DueOutcome, PastDue};
 
 /// The backups of some VMs at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +49,8 @@ pub struct VmExplanation {
     pub tiers: Vec<TierStorage>,
     /// When each tier of its policy is due next, coarsest first.
     pub next_due: Vec<NextDue>,
+    /// What became of each due time of the last 35 days, tier by tier, coarsest first.
+    pub timeline: Vec<PastDue>,
     /// The notes on the VM itself.
     pub notes: Vec<Note>,
 }
@@ -179,7 +184,8 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
         });
         let under = view.as_ref().map(|view| (view, Keeps::of(view)));
         let under = under.as_ref().map(|(view, keeps)| (*view, keeps));
-        let due = |view: &VmView<'_>| next_due(view, &Occurrences::new(view.policy, request.due_at));
+        let occurrences = view.as_ref().map(|view| Occurrences::new(view.policy, request.due_at));
+        let due = view.as_ref().zip(occurrences.as_ref());
         VmExplanation {
             uuid: planned.uuid,
             alias: planned.alias.clone(),
@@ -187,7 +193,8 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
             is_suspended: planned.is_suspended(),
             backups: vm.map_or_else(Vec::new, |vm| backups(vm, planned, under)),
             tiers: under.map_or_else(Vec::new, |(view, keeps)| tier_storage(view, keeps)),
-            next_due: view.as_ref().map_or_else(Vec::new, due),
+            next_due: due.map_or_else(Vec::new, |(view, occurrences)| next_due(view, occurrences)),
+            timeline: due.map_or_else(Vec::new, |(view, occurrences)| timeline(view, occurrences)),
             notes: planned.notes.iter().filter(|note| note.backup.is_none()).cloned().collect(),
         }
     });

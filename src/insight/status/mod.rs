@@ -29,6 +29,8 @@ pub struct VmHealth {
     /// Its UUID; `None` only where not even that could be read.
     pub uuid: Option<VmId>,
     pub alias: String,
+    /// The UUID of the hypervisor it is on, as FiFo writes it; `None` where it is on none, or that could not be read.
+    pub hypervisor: Option<String>,
     /// The policy that it belongs to; `None` for none or several.
     pub policy: Option<Name>,
     pub verdict: BackupHealth,
@@ -112,6 +114,7 @@ fn without_policy(planned: VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> Vm
     VmHealth {
         uuid: planned.uuid,
         alias: planned.alias,
+        hypervisor: vm.and_then(|vm| vm.hypervisor.clone()),
         policy: None,
         verdict,
         is_suspended: false,

@@ -266,3 +266,26 @@ fn an_expired_backup_says_whether_prune_deletes_it_and_else_why_not() {
     });
     assert_eq!(codes(keeping(2), orphaned, now), [(14, "deleted"), (15, "not_yet")]);
 }
+
+#[test]
+fn each_due_time_of_35_days_is_made_late_failed_missed_or_no_longer_known() {
+    use crate::insight::show::DueOutcome::{Due, Failed, Late, Made, Missed, Unknown};
+    let vm = vm(1)
+        .backup(1, "monthly", "2026-11-01 01:00")
+        .backup(2, "daily", "2026-11-03 01:01")
+        .on(1)
+        .backup(3, "daily", "2026-11-04 09:00")
+        .on(2)
+        .backup(4, "daily", "2026-11-05 01:00")
+        .on(3)
+        .failed();
+    let explained = explained(grandfather(), vm, "2026-11-07 03:00");
+    let of = |tier: &str| {
+        let due =
+            explained.timeline.iter().filter(|due| *due.tier == *tier && due.at >= at("2026-11-01 00:00"));
+        due.map(|due| due.outcome).collect::<Vec<_>>()
+    };
+    // That of the 1st is the monthly's; there is no daily before the 3rd that could tell of the 2nd.
+    assert_eq!(of("daily"), [Made, Unknown, Made, Late, Failed, Missed, Due]);
+    assert_eq!(of("monthly"), [Made]);
+}

@@ -8,9 +8,10 @@ mod table;
 pub use table::METRICS;
 
 use super::escape::visible;
-use crate::run::RunHistory;
+use super::verify::known_metrics;
+use crate::insight::status::Health;
+use crate::report::RunHistory;
 use chrono::{DateTime, Utc};
-use std::fmt::{self, Write as _};
 
 /// The ways of writing metrics down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +32,12 @@ impl Dialect {
     }
 }
 
-/// A metric: its name, its meaning and the source of its values.
+/// A metric: its name, its meaning and the source of its values. One that ends in `_total` is a counter, from 0 at the start
+/// of the process; every other one is a gauge.
 #[derive(Clone, Copy)]
 pub struct Metric {
     /// Its full name, with unit and `_total`.
     pub name: &'static str,
-    /// Gauge or counter.
-    pub kind: MetricKind,
     /// The names of its labels, in order.
     pub labels: &'static [&'static str],
     /// What it means, in a sentence.
@@ -45,68 +45,42 @@ pub struct Metric {
     samples: fn(&Scene<'_>) -> Vec<Sample>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricKind {
-    /// It goes up and down.
-    Gauge,
-    /// It only grows, from 0 at the start of the process.
-    Counter,
-}
-
 /// The sources of the values.
 struct Scene<'a> {
     history: &'a RunHistory,
     /// The health of the VMs, aged to the present instant.
-    health: Option<crate::insight::status::Health>,
+    health: Option<Health>,
 }
 
-#[derive(Debug)]
-struct Sample {
-    /// The labels' values, in the order of their names.
-    labels: Vec<String>,
-    value: Value,
-}
-
-#[derive(Debug)]
-enum Value {
-    Integer(i64),
-    Float(f64),
-}
+/// The values of the labels, in the order of their names, and the value itself.
+type Sample = (Vec<String>, String);
 
 /// Writes everything that is known. The instant is needed since backups age between readings.
-///
-/// # Errors
-///
-/// None in practice: writing to a `String` cannot fail.
-pub fn text(history: &RunHistory, now: DateTime<Utc>, dialect: Dialect) -> Result<String, fmt::Error> {
+pub fn text(history: &RunHistory, now: DateTime<Utc>, dialect: Dialect) -> String {
     let health = history.overview.as_ref().map(|overview| overview.health.aged(now));
     let scene = Scene { history, health };
     let mut out = String::new();
-    for Metric { name, kind, labels, help, samples } in METRICS {
+    for Metric { name, labels, help, samples } in METRICS {
         let samples = samples(&scene);
         if samples.is_empty() {
             continue;
         }
-        let (family, kind) = match (kind, dialect) {
-            (MetricKind::Gauge, _) => (name, "gauge"),
-            (MetricKind::Counter, Dialect::Prometheus) => (name, "counter"),
-            (MetricKind::Counter, Dialect::OpenMetrics) => (name.trim_end_matches("_total"), "counter"),
-        };
-        writeln!(out, "# HELP {family} {help}.\n# TYPE {family} {kind}")?;
-        for Sample { labels: values, value } in samples {
+        let counted = name.strip_suffix("_total");
+        let kind = if counted.is_some() { "counter" } else { "gauge" };
+        let family = counted.filter(|_| dialect == Dialect::OpenMetrics).unwrap_or(name);
+        out.push_str(&format!("# HELP {family} {help}.\n# TYPE {family} {kind}\n"));
+        for (values, value) in samples {
             let pair = |(label, value): (&&str, &String)| format!("{label}=\"{}\"", quoted(value));
             let labels: Vec<String> = labels.iter().zip(&values).map(pair).collect();
             let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-            match value {
-                Value::Integer(value) => writeln!(out, "{name}{labels} {value}")?,
-                Value::Float(value) => writeln!(out, "{name}{labels} {value:?}")?,
-            }
+            out.push_str(&format!("{name}{labels} {value}\n"));
         }
     }
+    out.push_str(&known_metrics(&history.verified));
     if dialect == Dialect::OpenMetrics {
         out.push_str("# EOF\n");
     }
-    Ok(out)
+    out
 }
 
 /// Writes a label's value as both dialects quote it. An alias is free text.

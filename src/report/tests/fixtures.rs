@@ -13,7 +13,7 @@ use crate::plan::{
     Status, Summary, SuspendedUntil, VmPlan,
 };
 use crate::policy::Name;
-use crate::run::{Exit, RunEnd, RunSummary};
+use crate::report::{Exit, RunEnd, RunSummary};
 use chrono::{DateTime, FixedOffset};
 use uuid::Uuid;
 
@@ -200,6 +200,7 @@ pub(super) fn health(alias: &str) -> VmHealth {
     VmHealth {
         uuid: Some(VmId::new(Uuid::from_u128(0x4fa4_4310 << 96))),
         alias: alias.to_owned(),
+        hypervisor: None,
         policy: Some("grandfather".into()),
         verdict: BackupHealth::TooOld,
         is_suspended: false,
@@ -297,6 +298,7 @@ pub(super) fn explained(alias: &str, comment: &str) -> Explanation {
         backups: vec![explained_backup(1, 0, None, "monthly"), weekly, failed, daily, by_hand],
         tiers: Vec::new(),
         next_due: Vec::new(),
+        timeline: Vec::new(),
         notes: vec![Note::vm(NoteCode::VmState, "cannot be backed up while its state is \"frozen\"")],
     };
     Explanation {

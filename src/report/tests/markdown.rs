@@ -1,4 +1,4 @@
-//! Markdown of every size: what has no room is counted, and no name writes anything but itself.
+//! Markdown of every size: what does not fit is counted, and no name writes anything but itself.
 
 use super::*;
 use crate::plan::{Status, Summary, VmPlan};
@@ -62,7 +62,7 @@ fn counted(part: &str, action: &str) -> usize {
     };
     let mut count = 0;
     for line in part.lines().map(|line| line.replace("\\|", "").replace("**", "")) {
-        if let Some(list) = line.strip_prefix("No room to list them: ") {
+        if let Some(list) = line.strip_prefix("Only counted here: ") {
             let items = list.split(", ").filter_map(|item| item.split_once(' '));
             count += items
                 .filter(|(_, verb)| *verb == action)
@@ -71,7 +71,6 @@ fn counted(part: &str, action: &str) -> usize {
         }
         let cells: Vec<&str> = line.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect();
         match cells.as_slice() {
-            [_, verb, things, _] if *verb == action => count += things.parse::<usize>().unwrap(),
             [_, _, verb, what, _] if *verb == action => count += many(what).unwrap_or(1),
             _ => {}
         }
@@ -99,12 +98,12 @@ proptest! {
         prop_assert_eq!(counted(open, "delete locally"), changed, "{}", page);
         prop_assert_eq!(counted(open, "delete from storage"), prunes, "{}", page);
         let is_cut = page.contains("bytes do not hold all of it");
-        prop_assert_eq!(is_cut, page.contains("No room to list") || page.contains("left out here"), "{}", page);
+        prop_assert_eq!(is_cut, page.contains("Only counted here") || page.contains("left out here"), "{}", page);
     }
 }
 
 #[test]
-fn a_plan_is_whole_where_there_is_room_and_then_counted_by_policy_and_action() {
+fn a_plan_is_whole_where_it_fits_and_is_else_counted_by_action() {
     let plan = plan_of(3, 1, 0, 2);
     insta::assert_snapshot!(comment(&plan, MAX_BYTES_DEFAULT), @r#"
     <!-- fifo-retain plan -->
@@ -122,9 +121,7 @@ fn a_plan_is_whole_where_there_is_room_and_then_counted_by_policy_and_action() {
     | web-0 `4fa44310` | policy-0 | create | weekly, incremental on the monthly of 2026-11-01 01:00 | due since Sun 2026-11-22 01:00 |
     |  |  | delete locally | daily of 2026-11-21 01:00 | once the new weekly is complete |
     "#);
-    let many = comment(&plan_of(0, 0, 900, 300), 16_000);
-    assert!(many.contains("\n| policy-7 | **blocked** | 3 | 3 |\n"), "{many}");
-    assert!(comment(&plan_of(0, 0, 900, 300), 1_536).contains("\nNo room to list them: **900 blocked**\n"));
+    assert!(comment(&plan_of(0, 0, 900, 300), 1_536).contains("\nOnly counted here: **900 blocked**\n"));
 }
 
 #[test]
@@ -135,5 +132,5 @@ fn what_fewer_readers_need_is_folded_and_goes_first() {
     assert!(!open.contains("| failed |") && folded.contains("| **failed** |"), "{page}");
     let short = comment(&plan, page.len() - 1);
     assert!(short.contains("\nEvery VM with every note and UUID (8 VMs): left out here\n"), "{short}");
-    assert!(short.contains("\n**Plan: ") && !short.contains("No room to list them"), "{short}");
+    assert!(short.contains("\n**Plan: ") && !short.contains("Only counted here"), "{short}");
 }

@@ -1,7 +1,9 @@
 //! What every report keeps to, whatever the VMs are called.
 
+mod facts;
 mod fixtures;
 mod markdown;
+mod pages;
 mod plan;
 mod run;
 mod show;
@@ -13,7 +15,7 @@ use super::{Doc, Styles, json, metrics, page};
 use crate::apply::{ActionKind, Alarm, SafetyStop, VmRef};
 use crate::inventory::VmId;
 use crate::plan::{Note, NoteCode, Plan};
-use crate::run::{Exit, RunHistory};
+use crate::report::{Exit, RunHistory};
 use fixtures::*;
 use uuid::Uuid;
 
@@ -29,6 +31,14 @@ fn plan_doc(plan: &Plan, detail: Detail) -> Doc {
 
 fn plain(plan: &Plan, columns: usize, detail: Detail) -> String {
     text_of(&plan_doc(plan, detail), columns, detail, Styles::plain())
+}
+
+/// Returns what a text says at whatever width: its letters in order, without blanks and the branches of trees.
+fn letters(text: &str) -> Vec<char> {
+    let is_said = |letter: &char| !letter.is_whitespace() && !"│├└…".contains(*letter);
+    let mut letters: Vec<char> = text.chars().filter(is_said).collect();
+    letters.sort_unstable();
+    letters
 }
 
 /// Texts that would act where they are printed as they are.
@@ -96,15 +106,16 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
     }
     let mut out = Vec::new();
     json::plan(&plan, Some(&stop), &mut out).unwrap();
-    json::status(&status, None, &mut out).unwrap();
-    json::show(&explained, None, &mut out).unwrap();
+    json::status(&status, &std::collections::BTreeMap::new(), None, &mut out).unwrap();
+    json::show(&explained, &std::collections::BTreeMap::new(), None, &mut out).unwrap();
     reports.push(("JSON".to_owned(), String::from_utf8(out).unwrap()));
     reports.push(("lines".to_owned(), super::run::lines(&summary, 100_000)));
     let mut history = RunHistory { safety_stop: Some(stop), ..RunHistory::default() };
     history.enter(summary);
     reports.push(("page".to_owned(), page::page(&history, time)));
-    reports
-        .push(("metrics".to_owned(), metrics::text(&history, time, metrics::Dialect::Prometheus).unwrap()));
+    reports.push(("VM's page".to_owned(), super::html::vm::page(&explained, &[], Some(foreign))));
+    reports.push(("fleet".to_owned(), page::status_page(&status, None, foreign)));
+    reports.push(("metrics".to_owned(), metrics::text(&history, time, metrics::Dialect::Prometheus)));
     reports
 }
 
@@ -126,7 +137,7 @@ fn foreign_text_acts_nowhere() {
 #[test]
 fn a_vm_without_an_alias_is_called_by_its_uuid_everywhere() {
     for (name, report) in reports("") {
-        let is_named = ["JSON", "metrics"].contains(&name.as_str()) || report.contains("No room to list");
+        let is_named = ["JSON", "metrics"].contains(&name.as_str()) || report.contains("Only counted here");
         let is_named = is_named || report.contains("4fa44310");
         assert!(is_named && !report.contains("no alias") && !report.contains("****"), "{name}:\n{report}");
     }

@@ -115,11 +115,6 @@ fn no_line_is_wider_than_the_terminal_and_no_word_is_lost() {
     plan.vms[7].alias = "データベース".repeat(20);
     plan.vms[3].notes[0].message =
         format!("nothing is carried out until 2026-12-24: storage move {}", "x".repeat(150));
-    let letters = |text: &str| {
-        let mut letters: Vec<char> = text.chars().filter(|letter| !letter.is_whitespace()).collect();
-        letters.sort_unstable();
-        letters
-    };
     let wide = letters(&plain(&plan, 1_000, Detail::Full));
     for columns in 60..=200 {
         let text = plain(&plan, columns, Detail::Full);

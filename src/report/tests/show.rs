@@ -7,26 +7,9 @@ fn text(detail: Detail, columns: usize) -> String {
 }
 
 #[test]
-fn a_backup_is_a_line_of_a_tree() {
-    insta::assert_snapshot!(text(Detail::Usual, 120), @r#"
-    web-1  4fa44310-0000-0000-0000-000000000000  grandfather
-      ! blocked  cannot be backed up while its state is "frozen"
-        backup                             UUID      type     size  local          to restore               stored
-      = monthly 2026-11-01 01:00           00000001  full  1.0 GiB                 1 backup, 3.0 GiB
-      ├ = weekly 2026-11-08 01:00          00000008  incr  1.0 GiB  1.0 MiB, goes  2 backups, size unknown
-      │ └ ! failed daily 2026-11-09 01:00  00000009  incr  1.0 GiB                 impossible               expired
-      └ = daily 2026-11-10 01:00           0000000a  incr  1.0 GiB                 2 backups, 3.0 GiB
-        backup "by hand" 2026-11-10 01:00  0000000a  full  1.0 GiB                 1 backup, 3.0 GiB
-
-    FiFo: https://fifo.example.com. Times: Europe/Berlin.
-    Shown: 5 backups on 1 VM, 5.0 GiB stored; 1 snapshot local, 1.0 MiB of quota.
-    "#);
-    assert!(text(Detail::Usual, 60).lines().all(|line| width(line) <= 60 || line.starts_with("Shown: ")));
-}
-
-#[test]
-fn in_full_it_says_why_each_is_kept_and_until_when() {
-    insta::assert_snapshot!(text(Detail::Full, 120), @r#"
+fn a_backup_is_a_line_of_a_tree_and_in_full_it_says_why_each_is_kept_and_until_when() {
+    let full = text(Detail::Full, 120);
+    insta::assert_snapshot!(full, @r#"
     web-1  4fa44310-0000-0000-0000-000000000000  grandfather
       ! blocked  cannot be backed up while its state is "frozen"
         backup                             UUID      type     size  local          to restore               stored
@@ -52,6 +35,13 @@ fn in_full_it_says_why_each_is_kept_and_until_when() {
     FiFo: https://fifo.example.com. Times: Europe/Berlin.
     Shown: 5 backups on 1 VM, 5.0 GiB stored; 1 snapshot local, 1.0 MiB of quota.
     "#);
+    let usual = text(Detail::Usual, 120);
+    assert!(
+        usual.lines().all(|line| full.lines().any(|it| it == line)) && !usual.contains("UUID: "),
+        "{usual}"
+    );
+    assert_eq!(usual.lines().count(), 11, "a line a backup:\n{usual}");
+    assert!(text(Detail::Usual, 60).lines().all(|line| width(line) <= 60 || line.starts_with("Shown: ")));
 }
 
 #[test]
@@ -65,12 +55,6 @@ fn no_line_is_wider_than_the_terminal_however_deep_the_chain_and_no_word_is_lost
     let written = |columns| {
         let doc = crate::report::show::document(&deep, None, None, Detail::Full);
         text_of(&doc, columns, Detail::Full, Styles::plain())
-    };
-    let letters = |text: &str| {
-        let mut letters: Vec<char> =
-            text.chars().filter(|letter| !letter.is_whitespace() && !"│├└…".contains(*letter)).collect();
-        letters.sort_unstable();
-        letters
     };
     let wide = letters(&written(1_000));
     for columns in [120, 132, 200] {

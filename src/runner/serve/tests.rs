@@ -2,13 +2,16 @@ use super::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
-fn hello(path: &str, accept: Option<&str>) -> Option<Answer> {
-    let body = format!("hello {}", accept.unwrap_or("anybody"));
-    (path != "/nothing").then(|| Answer { is_well: path != "/ill", content_type: "text/plain", body })
+fn hello(asked: Asked) -> BoxFuture<'static, Option<Answer>> {
+    let name = asked.sent.map(|sent| String::from_utf8_lossy(&sent).into_owned()).or(asked.accept);
+    let body = format!("hello {}", name.as_deref().unwrap_or("anybody"));
+    let is_well = asked.path != "/ill";
+    let answer = (asked.path != "/nothing").then_some(Answer { is_well, content_type: "text/plain", body });
+    Box::pin(std::future::ready(answer))
 }
 
 async fn server() -> Server {
-    Server::start("127.0.0.1:0", hello).await.unwrap()
+    Server::start("127.0.0.1:0", false, hello).await.unwrap()
 }
 
 /// Sends some bytes and reads until the other side closes.
@@ -50,6 +53,24 @@ async fn each_status_is_reported() {
 }
 
 #[tokio::test]
+async fn what_is_sent_is_taken_where_that_is_wanted_up_to_a_size_and_of_one_type() {
+    let server = Server::start("127.0.0.1:0", true, hello).await.unwrap();
+    let post = |kind: &str, body: &str| {
+        format!(
+            "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let large = "a".repeat(BODY_BYTES_MAX + 1);
+    for (kind, body, status) in
+        [(BODY_TYPE, "you", "200"), (BODY_TYPE, large.as_str(), "413"), ("text/plain", "you", "415")]
+    {
+        let answer = said(&server, post(kind, body).as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{kind}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_head_without_end_is_refused() {
     let server = server().await;
     let long = format!("GET / HTTP/1.1\r\nx: {}", "a".repeat(64 << 10));
@@ -76,12 +97,12 @@ async fn one_that_says_nothing_is_shown_out_and_holds_nobody_up() {
 #[tokio::test]
 async fn a_port_that_is_taken_is_an_error() {
     let server = server().await;
-    let error = Server::start(&server.address().to_string(), hello).await.unwrap_err();
+    let error = Server::start(&server.address().to_string(), false, hello).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
 }
 
 #[tokio::test]
 async fn a_host_s_name_can_be_listened_on() {
-    let server = Server::start("localhost:0", hello).await.unwrap();
+    let server = Server::start("localhost:0", false, hello).await.unwrap();
     assert!(server.address().ip().is_loopback());
 }

@@ -1,6 +1,6 @@
 //! The life of a backup, without API and sockets.
 
-use super::super::json::record_json;
+use super::super::routes::record_json;
 use super::super::{ApiStyle, BackupRequest, EmptyMaps, Record, Refused, UploadScript};
 use super::*;
 use serde_json::Value;
@@ -171,18 +171,6 @@ fn every_outcome_leaves_the_record_it_leaves_in_fifo() {
 }
 
 #[test]
-fn a_script_may_say_how_long_and_how_large() {
-    let (mut world, vm) = cloud();
-    let script =
-        UploadScript { outcome: UploadOutcome::Complete, upload_ms: Some(10_000), size_bytes: Some(123) };
-    world.vms.get_mut(&vm).unwrap().scripts.push_back(script);
-    let backup = world.create_backup(vm, &full("monthly"), at(0)).unwrap();
-    world.advance(at(10));
-    assert_eq!(record(&world, vm, backup).local, Some(true));
-    assert_eq!(size(record(&world, vm, backup)), 123);
-}
-
-#[test]
 fn delete_true_removes_the_parent_even_when_the_upload_failed() {
     let (mut world, vm) = cloud();
     let parent = made(&mut world, vm, &full("monthly"), 0);
@@ -201,16 +189,6 @@ fn delete_true_removes_the_parent_even_when_the_upload_failed() {
         world.delete_local(vm, backup, at(600)).unwrap();
     }
     assert!(!world.restorable(vm, lost));
-}
-
-#[test]
-fn delete_true_without_a_parent_removes_the_new_snapshot() {
-    let (mut world, vm) = cloud();
-    let backup = made(&mut world, vm, &BackupRequest { delete: true, ..full("monthly") }, 0);
-    assert_eq!(record(&world, vm, backup).local, Some(false));
-    world.advance(at(110));
-    assert!(world.vms[&vm].snapshots.is_empty());
-    assert!(world.restorable(vm, backup), "it is stored");
 }
 
 #[test]
@@ -354,25 +332,4 @@ fn a_missing_parent_or_a_loop_is_no_path() {
 
     world.vms.get_mut(&vm).unwrap().backups.remove(&first);
     assert!(!world.restorable(vm, second));
-}
-
-#[test]
-fn new_uuids_are_random_looking_and_the_same_for_the_same_seed() {
-    let uuids = |seed| {
-        let mut world = World::new(Shape::default(), seed);
-        [world.new_uuid(), world.new_uuid()]
-    };
-    assert_eq!(uuids(1), uuids(1));
-    assert_ne!(uuids(1), uuids(2));
-    assert_ne!(uuids(1)[0], uuids(1)[1]);
-    assert_eq!(uuids(1)[0].get_version_num(), 4);
-}
-
-#[test]
-fn the_clock_that_stamps_backups_may_be_ahead() {
-    let (mut world, vm) = cloud();
-    world.stamps_ahead_s = 1_800;
-    let backup = made(&mut world, vm, &full("monthly"), 0);
-    let record = record(&world, vm, backup);
-    assert_eq!((record.timestamp, record.state.as_deref()), (Some(at(1_800)), Some("completed")));
 }

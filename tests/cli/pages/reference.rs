@@ -4,66 +4,16 @@ use super::page::Page;
 use crate::shell::repository;
 use clap::{Command, CommandFactory as _};
 use fifo_retain::cli::args::Arguments;
-use std::collections::{BTreeMap, BTreeSet};
+use fifo_retain::report::Exit;
+use std::collections::BTreeSet;
 use std::fs;
-
-/// The section for what holds for every command.
-const GLOBAL: &str = "## Options of every command";
+use std::path::Path;
 
 fn program() -> Command {
     let mut program = Arguments::command();
     // Has clap add what it adds by itself, `help` among others.
     program.build();
     program
-}
-
-/// Lists a command's long options, `--help` and `--version` aside.
-fn long_options(command: &Command, is_global: bool) -> BTreeSet<String> {
-    let options = command.get_arguments().filter(|option| option.is_global_set() == is_global);
-    let names = options.filter_map(|option| option.get_long());
-    names.filter(|name| !["help", "version"].contains(name)).map(|name| format!("--{name}")).collect()
-}
-
-/// Lists the long options that a text describes, each as `` `--name` `` or `` `--name VALUE` `` at the start of a table's
-/// row.
-fn told_options(text: &str) -> BTreeSet<String> {
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
-    let cells = rows.filter_map(|row| row.split('`').next());
-    let words = cells.flat_map(|cell| cell.split([' ', ',']));
-    words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
-}
-
-#[test]
-fn every_command_and_option_is_reported_and_no_other() {
-    let page = Page::read("docs/commands.md");
-    assert_eq!(told_options(page.section(GLOBAL)), long_options(&program(), true), "{GLOBAL}");
-    for command in program().get_subcommands().filter(|command| command.get_name() != "help") {
-        let heading = format!("## `{}`", command.get_name());
-        assert_eq!(told_options(page.section(&heading)), long_options(command, false), "{heading}");
-    }
-    let headings = page.text.lines().filter_map(|line| line.strip_prefix("## `"));
-    let output: BTreeSet<&str> = headings.map(|rest| rest.trim_end_matches('`')).collect();
-    let program = program();
-    let there: BTreeSet<&str> =
-        program.get_subcommands().map(Command::get_name).filter(|name| *name != "help").collect();
-    assert_eq!(output, there);
-}
-
-/// Returns every exit code that the program can end with, by its constant's name.
-fn exit_codes() -> BTreeMap<String, u8> {
-    let source = fs::read_to_string(repository("src/run/exit.rs")).unwrap();
-    let constants = source.lines().filter_map(|line| line.strip_prefix("pub const "));
-    let mut codes: BTreeMap<String, u8> = constants
-        .filter_map(|line| {
-            let (name, value) = line.split_once(": u8 = ")?;
-            Some((name.to_owned(), value.trim_end_matches(';').parse().ok()?))
-        })
-        .collect();
-    let signalled = codes.remove("SIGNALLED").unwrap();
-    codes.insert("SIGINT".to_owned(), signalled + 2);
-    codes.insert("SIGTERM".to_owned(), signalled + 15);
-    assert!(codes.len() >= 9, "{codes:?}");
-    codes
 }
 
 /// Lists the codes in the first column of a text's tables.
@@ -75,7 +25,9 @@ fn told_codes(text: &str) -> BTreeSet<u8> {
 
 #[test]
 fn every_exit_code_is_reported_and_no_other() {
-    let codes: BTreeSet<u8> = exit_codes().into_values().collect();
+    let exits = [Exit::Done, Exit::Failed, Exit::Changes, Exit::SomeFailed, Exit::SafetyStop, Exit::Locked];
+    let others = [Exit::WrongUsage, Exit::Interrupted(2), Exit::Interrupted(15)];
+    let codes: BTreeSet<u8> = exits.into_iter().chain(others).map(Exit::code).collect();
     assert_eq!(told_codes(&Page::read("docs/exit-codes.md").text), codes);
     let mut help = program();
     let help = help.render_long_help().to_string();
@@ -83,6 +35,40 @@ fn every_exit_code_is_reported_and_no_other() {
     for code in codes {
         assert!(output.contains(&code.to_string()), "{code} is not in --help");
     }
+}
+
+/// Lists the source files below a folder.
+fn sources(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            into.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_guarantee_names_tests_that_there_are() {
+    let page = Page::read("docs/safety.md");
+    let mut seen = 0;
+    for row in page.section("## What is guaranteed").lines().filter(|line| line.contains(": ")) {
+        let Some(cell) = row.strip_suffix(" |").and_then(|row| row.rsplit(" | ").next()) else { continue };
+        let mut text = String::new();
+        for name in cell.trim_matches('`').split("`, `") {
+            let name = name.split_once(": ").map_or(name, |(room, name)| {
+                text.clear();
+                let folder =
+                    if room == "plan" { "src/plan/tests".to_owned() } else { format!("tests/{room}") };
+                sources(&repository(&folder), &mut text);
+                name
+            });
+            assert!(text.contains(&format!("fn {name}(")), "there is no test {name}: {row}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 20, "{seen} tests are named");
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(super) const FAULTS: &[Fault] = &[
             VM,
             "                client.create_backup(self.at.vm, &new, etag).await\n",
             "                let answer = client.create_backup(self.at.vm, &new, etag).await;
-                if PLANTED && matches!(answer, Ok(WriteAnswer::Lost { .. } | WriteAnswer::Unavailable { .. })) {
+                if PLANTED && matches!(answer, Ok(WriteAnswer::Maybe { .. })) {
                     return client.create_backup(self.at.vm, &new, None).await;
                 }
                 answer\n",

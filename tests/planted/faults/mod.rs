@@ -7,7 +7,6 @@ mod plan;
 /// switched on.
 type Edit = (&'static str, &'static str, &'static str);
 
-/// One fault.
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
     /// The precaution that it takes out.
@@ -27,7 +26,6 @@ impl Fault {
     }
 }
 
-/// The faults that have to be noticed.
 pub(crate) const FAULTS: [&[Fault]; 2] = [plan::FAULTS, apply::FAULTS];
 
 /// The second line of defence, which alone may go unnoticed: it only catches what something else has let through.
@@ -41,7 +39,6 @@ pub(crate) const DEFENCE: Fault = Fault::new(
     )],
 );
 
-/// Returns all of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
     FAULTS.iter().copied().flatten().chain([&DEFENCE])
 }

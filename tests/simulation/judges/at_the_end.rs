@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use fifo_retain::sandbox::{Record, Vm, World};
 use uuid::Uuid;
 
-/// The newest records of a VM, for a message.
 fn newest(vm: &Vm) -> Vec<(&Uuid, &Record)> {
     let mut records: Vec<_> = vm.backups.iter().collect();
     records.sort_by_key(|(_, record)| std::cmp::Reverse(record.timestamp));
@@ -71,12 +70,10 @@ impl Judges {
         self.found.append(&mut found);
     }
 
-    /// Says whether a VM's next daily can be an increment.
     fn has_parent(&self, records: Records<'_>) -> bool {
         self.parent_for(records, "daily", None).is_some_and(|id| !records.has_hollow_increment(id))
     }
 
-    /// Says whether a monthly of any VM has come due between two instants.
     pub(crate) fn has_month_started(&self, world: &World, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
         let is_due =
             |id: &Uuid| self.last_due_us(*id, "monthly", to.timestamp_micros()) > from.timestamp_micros();

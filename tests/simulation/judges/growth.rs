@@ -16,7 +16,6 @@ const BEGINS_WITHIN: TimeDelta = TimeDelta::minutes(5);
 /// looking itself, was to be seen.
 const LOOKED_AT_FOR: TimeDelta = TimeDelta::seconds(50);
 
-/// How an upload was seen to go on.
 #[derive(Clone, Copy)]
 struct Growth {
     bytes: u64,
@@ -34,12 +33,10 @@ fn bytes_on_record(world: &World, id: Uuid, upload: &Upload) -> u64 {
     files.map_or(upload.written_bytes, |files| files.values().map(|file| file.size).sum())
 }
 
-/// All uploads under way.
 #[derive(Default)]
 pub(super) struct Growths(BTreeMap<Uuid, Growth>);
 
 impl Growths {
-    /// Looks at all uploads.
     pub(super) fn look(&mut self, world: &World, now: DateTime<Utc>) {
         self.0.retain(|id, _| world.uploads.contains_key(id));
         for (id, upload) in &world.uploads {

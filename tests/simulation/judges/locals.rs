@@ -8,7 +8,6 @@ use fifo_retain::sandbox::{Upload, World};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// The local deletes of a run.
 #[derive(Default)]
 pub(super) struct Locals {
     /// Of each sender, whether one has been seen to have its effect.
@@ -36,7 +35,6 @@ struct Costs {
 }
 
 impl Judges {
-    /// Takes note of a reading of a VM, or of the list.
     pub(super) fn looked_at(&mut self, sender: usize, vm: Option<Uuid>) {
         if let Some(last) = self.locals.last.get_mut(&sender).filter(|last| vm.is_none_or(|vm| vm == last.vm))
         {
@@ -47,12 +45,10 @@ impl Judges {
         }
     }
 
-    /// A run reports that it does not know what a local delete has done.
     pub(crate) fn does_not_know(&mut self, sender: usize) {
         self.locals.unknown.insert(sender);
     }
 
-    /// Judges that a delete is sent after those before it.
     pub(super) fn judge_order(&mut self, world: &World, asked: &RequestRecord, vm: Uuid) {
         let sender = asked.sender;
         if asked.is_late {

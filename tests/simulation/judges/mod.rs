@@ -24,7 +24,6 @@ use uuid::Uuid;
 
 /// As the policies of a life say.
 const STUCK_AFTER_US: i64 = 2 * HOUR_US;
-/// So far two clocks may be apart.
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 const HOUR_US: i64 = 3_600_000_000;
 /// How long an upload on a VM in no policy is taken to be running.
@@ -33,7 +32,6 @@ const STUCK_AFTER_DEFAULT_US: i64 = 12 * HOUR_US;
 const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(2);
 /// A date further ahead than this is a wrong one.
 const FUTURE_US: i64 = 600_000_000;
-/// The tiers, coarsest first.
 const TIERS: [&str; 3] = ["monthly", "weekly", "daily"];
 /// One whose date is no further ahead than this is waited for: clocks differ.
 const AHEAD_US: i64 = HOUR_US - 60_000_000;
@@ -51,9 +49,7 @@ pub(crate) struct Judges {
     pub(crate) bodies_are_dropped: bool,
     /// Whether FiFo takes more than a delete from storage names just now.
     pub(crate) takes_more: bool,
-    /// When either clock was last set.
     pub(crate) clocks_set_at: Option<DateTime<Utc>>,
-    /// When people last did something.
     pub(crate) people_at: Option<DateTime<Utc>>,
     /// Whether answers show another clock now than the one by which FiFo stamps backups.
     pub(crate) dates_are_wrong: bool,
@@ -65,25 +61,19 @@ pub(crate) struct Judges {
     pub(crate) writes_were_late: bool,
     /// Whether the list may have taken long in this run.
     pub(crate) lists_are_disturbed: bool,
-    /// When FiFo's clock was last set.
     pub(crate) clock_set_at: Option<DateTime<Utc>>,
-    /// When the run was asked to stop.
     pub(crate) stopped_at: Option<DateTime<Utc>>,
     sending: Sending,
     locals: Locals,
     prunes: Prunes,
-    /// The right time of the last request.
     right: DateTime<Utc>,
     growths: Growths,
     /// What was made by a late request: another one may have been sent meanwhile, or none that was reported.
     came_late: BTreeSet<Uuid>,
-    /// The uploads that ran when the run began.
     ran_already: BTreeSet<Uuid>,
-    /// The VMs that cannot be backed up, and since when.
     unfit_since: BTreeMap<Uuid, DateTime<Utc>>,
     /// Whether the list is always cut, so that VMs are read one by one, or was until just now.
     lists_are_cut: bool,
-    /// When that last changed.
     lists_cut_at: Option<DateTime<Utc>>,
     /// When each process last sent a create that no reading can show, by machine and VM.
     pub(crate) unproven_at: BTreeMap<(usize, Uuid), DateTime<Utc>>,
@@ -91,13 +81,14 @@ pub(crate) struct Judges {
     chains_lost: BTreeMap<usize, usize>,
     /// The tiers that each runner has made a backup of in this run.
     made_in_run: BTreeSet<(usize, Uuid, &'static str)>,
-    /// What the program has made, and for which due time.
     made: BTreeMap<Uuid, i64>,
     /// The later one of both clocks at the last request: what the program plans for.
     latest: DateTime<Utc>,
     /// The clock of the machine that the program runs on, at the last request.
     own_us: i64,
     before: BTreeMap<Uuid, Seen>,
+    /// What would be kept of each VM before; counted only while bodies are dropped.
+    kept_before: BTreeMap<Uuid, BTreeSet<Uuid>>,
     /// Backups that could be restored until another client took them: a reading of a moment ago may still show them.
     taken: BTreeSet<Uuid>,
     /// Backups whose record another client took, by themselves or with their VM.
@@ -109,7 +100,6 @@ impl Judges {
         Self { max_uploads, max_uploads_per_hypervisor, ..Self::default() }
     }
 
-    /// Takes note of new policies, written at an instant.
     pub(crate) fn rules_change(&mut self, rules: &Rules, now: DateTime<Utc>) {
         self.rules = rules.clone();
         let today = now.timestamp().div_euclid(86_400);
@@ -121,12 +111,12 @@ impl Judges {
     pub(crate) fn accept(&mut self, world: &World) {
         let now = seen(world);
         self.take(&now);
-        self.before = now;
+        self.remember(world, now);
     }
 
     /// Takes note of what people are about to change, as it is before.
     pub(crate) fn changes(&mut self, world: &World) {
-        self.before = seen(world);
+        self.remember(world, seen(world));
     }
 
     /// Says why a backup is not what was reported as done; what people have taken was so until then.
@@ -210,7 +200,6 @@ impl Judges {
         self.sending.forgive(sender);
     }
 
-    /// Takes note of whether lists are cut from an instant on.
     pub(crate) fn cut_lists(&mut self, are_cut: bool, now: DateTime<Utc>) {
         if self.lists_are_cut != are_cut {
             self.lists_cut_at = Some(now);
@@ -234,7 +223,6 @@ impl Judges {
         }
     }
 
-    /// Counts a chain that was lost to a delete that did more than was asked.
     fn lose(&mut self, asked: &RequestRecord, vm: Uuid, is_certain: bool, again: &str) {
         self.sending.lost(asked.sender, vm, self.right, is_certain);
         let lost = self.chains_lost.entry(asked.sender).or_default();
@@ -252,7 +240,6 @@ impl Judges {
         self.sending.known(vm);
     }
 
-    /// Returns until when the policy of the protected VMs is suspended.
     pub(crate) fn suspended_until(&self) -> Option<DateTime<Utc>> {
         self.suspended_until
     }
@@ -267,7 +254,7 @@ impl Judges {
                 self.found.push(format!("{lost} restorable backups of {vm} have gone by themselves"));
             }
         }
-        self.before = now;
+        self.remember(world, now);
     }
 
     /// Looks at the world after a request.
@@ -341,8 +328,11 @@ impl Judges {
             if let Some(named) = pruned {
                 self.judge_prune(asked, vm, named, &before, &after);
             } else if self.bodies_are_dropped {
-                // One that was refused did no harm and showed nothing; one lost chain is what can happen.
-                if !before.ids.is_subset(&after.ids) {
+                // One that was refused did no harm and showed nothing; one lost chain is what can happen. Where nothing of it
+                // would be kept, and a kill kept its own run from seeing it, no safety stop follows.
+                let kept = self.kept_before.get(&vm);
+                let mut gone = before.ids.difference(&after.ids);
+                if gone.any(|id| kept.is_none_or(|kept| kept.contains(id))) {
                     let is_certain = before.restorable.difference(&after.restorable).any(|id| self.stays(id));
                     self.lose(asked, vm, is_certain, "a second chain was lost to a proxy that drops bodies");
                 }
@@ -372,7 +362,14 @@ impl Judges {
             self.taken.extend(before.ids.difference(&after.ids));
             self.removed.extend(before.ids.difference(&after.ids));
         }
+        self.remember(world, now);
+    }
+
+    /// Takes note of the world as it is, to compare it with what comes.
+    fn remember(&mut self, world: &World, now: BTreeMap<Uuid, Seen>) {
         self.before = now;
+        let vms = world.vms.iter().filter(|_| self.bodies_are_dropped);
+        self.kept_before = vms.map(|(id, vm)| (*id, self.kept(self.records(world, vm)))).collect();
     }
 
     /// Says whether a backup that is gone was one of those that the policies keep for ever.
@@ -395,12 +392,10 @@ impl Judges {
         }
     }
 
-    /// Returns a VM's records as they read now.
     fn records<'w>(&self, world: &World, vm: &'w Vm) -> Records<'w> {
         Records::new(vm, world.shape.style, self.latest.timestamp_micros())
     }
 
-    /// Says whether a date is not too far ahead to count.
     fn is_believable(record: &Record, now_us: i64) -> bool {
         record.timestamp.is_some_and(|taken_us| taken_us <= now_us + FUTURE_US)
     }
@@ -454,7 +449,6 @@ impl Judges {
         tier != "weekly" || self.rules.has_weekly
     }
 
-    /// Says whether the program may do anything to a VM at an instant.
     fn may_be_touched(&self, world: &World, vm: Uuid, at: DateTime<Utc>) -> bool {
         let Some(vm) = world.vms.get(&vm) else { return true };
         mark_of(vm) == Some("Protected")
@@ -474,7 +468,6 @@ fn mark_of(vm: &Vm) -> Option<&str> {
     vm.fields.get("metadata").and_then(|metadata| metadata["sim"]["mark"].as_str())
 }
 
-/// Says whether a VM can be backed up.
 fn is_fit(vm: &Vm) -> bool {
     let state = vm.fields.get("state").and_then(|state| state.as_str());
     vm.hypervisor().is_some()

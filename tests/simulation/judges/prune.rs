@@ -20,10 +20,8 @@ const EVIDENCE_US: i64 = 35 * 24 * HOUR_US;
 /// What newer backups made expire does not count against the limit, as far as they are of this time.
 const LIMIT_SPAN_US: i64 = 8 * 24 * HOUR_US;
 
-/// What is to be deleted from storage, and what was sent.
 #[derive(Default)]
 pub(super) struct Prunes {
-    /// Whether both switches are on, by sender.
     may_prune: BTreeMap<usize, bool>,
     /// The senders that carry out only what their plan lists.
     is_bound: BTreeMap<usize, bool>,
@@ -34,7 +32,6 @@ pub(super) struct Prunes {
 }
 
 impl Judges {
-    /// Takes note of what a run is about to do.
     pub(crate) fn lists(&mut self, sender: usize, may_prune: bool, approval: Approval, vms: &[VmPlan]) {
         let listed = vms.iter().flat_map(|planned| {
             let deletes = planned.due_actions().iter().filter_map(Action::as_cloud_delete);
@@ -91,7 +88,6 @@ impl Judges {
         Some(named)
     }
 
-    /// Judges what a delete from storage has done to a VM.
     pub(super) fn judge_prune(
         &mut self,
         asked: &RequestRecord,
@@ -120,7 +116,6 @@ impl Judges {
         self.lose(asked, vm, false, "a second delete was sent to a FiFo that takes more than it is asked to");
     }
 
-    /// Finds everything that is wrong with a delete from storage of a VM as it is.
     fn wrong_with_prune(&self, vm: &Vm, style: ApiStyle, named: Uuid, at: DateTime<Utc>) -> Vec<String> {
         let Some(record) = vm.backups.get(&named) else { return Vec::new() };
         let slack_us = if self.dates_are_wrong { SHIFTED_BY_US } else { 0 };
@@ -158,7 +153,7 @@ impl Judges {
 
     /// Returns what has to stay stored: the newest of each tier, what is of none, what runs, what is needed locally, what
     /// cannot be restored while nothing newer can, and what these descend from.
-    fn kept(&self, records: Records<'_>) -> BTreeSet<Uuid> {
+    pub(super) fn kept(&self, records: Records<'_>) -> BTreeSet<Uuid> {
         let vm = records.vm;
         let newest = self.restorable(records, None).pop();
         let mut kept: BTreeSet<Uuid> = newest.into_iter().collect();

@@ -17,7 +17,6 @@ const REFUSALS_MIN: u32 = 3;
 /// The time within which a check shows whether a delete has done harm.
 const NOTICED_WITHIN: TimeDelta = TimeDelta::seconds(90);
 
-/// Something that a write without its body has done.
 struct Loss {
     vm: Uuid,
     sender: usize,
@@ -35,12 +34,10 @@ pub(super) struct Sending {
     refused: BTreeMap<(usize, Uuid), u32>,
     alarmed: BTreeMap<usize, DateTime<Utc>>,
     losses: Vec<Loss>,
-    /// The last reading of each VM.
     shown: BTreeMap<(usize, Uuid), Vec<u8>>,
 }
 
 impl Sending {
-    /// Takes note of the answer to a reading of a VM.
     pub(super) fn was_read(&mut self, asked: &RequestRecord, vm: Uuid, now: DateTime<Utc>) {
         if asked.status == Some(200) && !asked.has_version {
             self.without_version.insert((asked.sender, vm), now);
@@ -50,7 +47,6 @@ impl Sending {
         }
     }
 
-    /// Returns the backups that the last reading of a VM showed as completed.
     pub(super) fn shown_completed(&self, sender: usize, vm: Uuid) -> BTreeSet<Uuid> {
         let shown = self.shown.get(&(sender, vm)).and_then(|shown| serde_json::from_slice(shown).ok());
         let shown: serde_json::Value = shown.unwrap_or_default();
@@ -89,12 +85,10 @@ impl Sending {
         self.known(vm);
     }
 
-    /// Records that the result for a VM is known, or reported as unknown.
     pub(super) fn known(&mut self, vm: Uuid) {
         self.losses.retain(|loss| loss.vm != vm);
     }
 
-    /// Takes the losses of a machine for granted.
     pub(super) fn forgive(&mut self, sender: usize) {
         self.losses.retain(|loss| loss.sender != sender);
     }

@@ -5,7 +5,6 @@ use fifo_retain::sandbox::{ApiStyle, Record, Upload, Vm, World};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// A VM's backups as they were.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Seen {
     pub(super) ids: BTreeSet<Uuid>,
@@ -83,12 +82,10 @@ impl<'a> Records<'a> {
             && files.any(|(_, file)| file.sha1.is_none())
     }
 
-    /// Says whether a backup is in progress.
     pub(super) fn is_running(self, record: &Record) -> bool {
         !is_over(record) && self.is_young(record) || self.is_unverified(record)
     }
 
-    /// Says whether a backup has time left to end.
     fn is_young(self, record: &Record) -> bool {
         record.timestamp.is_some_and(|taken_us| (self.at_us - taken_us).abs() < STUCK_AFTER_US)
     }
@@ -118,12 +115,10 @@ impl<'a> Records<'a> {
     }
 }
 
-/// Says whether an upload has ended, well or not.
 pub(super) fn is_over(record: &Record) -> bool {
     record.state.as_deref().is_some_and(|state| state == "completed" || state.contains("failed"))
 }
 
-/// Says whether a backup was accepted, and its record says no more.
 pub(super) fn is_silent(record: &Record) -> bool {
     record.state.is_none() && record.timestamp.is_some()
 }

@@ -1,0 +1,140 @@
+//! What is known of runs, as data: a [`RunSummary`] of one run, a [`RunHistory`] of all runs of a process. Metrics, page,
+//! notification and log are views of these.
+
+use super::exit::{Exit, Failure};
+use super::verify::KnownVms;
+use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
+use crate::insight::Overview;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The summary of one run. It fills while the run is in progress; what a run did not reach stays empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunSummary {
+    /// The command: `reconcile` or `apply`.
+    pub command: &'static str,
+    /// The FiFo's endpoint, once it is known.
+    pub endpoint: Option<String>,
+    /// The user and API version of the connection: `as `ops`, API version 3`.
+    pub identity: Option<String>,
+    /// When the run began.
+    pub began: DateTime<Utc>,
+    /// The health of the VMs at the last reading of FiFo; `None` for a run that did not get so far.
+    pub overview: Option<Overview>,
+    /// What `verify` and `rehearse` had proven when the run began.
+    pub verified: KnownVms,
+    /// The result of each action; `None` for a run that carried out nothing.
+    pub report: Option<RunReport>,
+    /// How many deletes from storage were too many for one VM at once, so that none of them was planned; `None` for a run that
+    /// did not get so far.
+    pub refused_deletes: Option<usize>,
+    /// Why the run failed as a whole.
+    pub failure: Option<Failure>,
+    /// How the run ended; `None` while it goes on.
+    pub ended: Option<RunEnd>,
+}
+
+/// When and how a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunEnd {
+    pub at: DateTime<Utc>,
+    pub exit: Exit,
+}
+
+impl RunSummary {
+    /// Starts a summary; nothing is known yet.
+    pub fn new(command: &'static str, began: DateTime<Utc>) -> Self {
+        Self { command, began, ..Self::default() }
+    }
+
+    /// Enters the end of the run.
+    pub fn end(&mut self, at: DateTime<Utc>, ended: Result<Exit, Failure>) {
+        let exit = ended.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
+        self.ended = Some(RunEnd { at, exit });
+        self.failure = ended.err();
+    }
+
+    /// Returns how the run ended.
+    pub fn exit(&self) -> Exit {
+        self.ended.map_or(Exit::Failed, |ended| ended.exit)
+    }
+
+    /// Says whether the run has ended and everything that was due was done.
+    pub fn is_success(&self) -> bool {
+        self.ended.is_some_and(|ended| ended.exit == Exit::Done)
+    }
+
+    /// Says whether an alarm was raised.
+    pub fn has_alarm(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| !report.alarms.is_empty())
+    }
+
+    /// Returns how long the run took; `None` while it goes on. Zero where the clock was set back.
+    pub fn duration(&self) -> Option<TimeDelta> {
+        self.ended.map(|ended| (ended.at - self.began).max(TimeDelta::zero()))
+    }
+
+    /// Counts the actions by kind and outcome.
+    pub fn action_counts(&self) -> BTreeMap<(ActionKind, ActionOutcome), u64> {
+        let mut counts = BTreeMap::new();
+        for step in self.report.iter().flat_map(|report| &report.vms).flat_map(|vm| &vm.steps) {
+            *counts.entry((step.kind, step.ending)).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// The runs of one process: counts, the last run, and the last known state of the VMs.
+#[derive(Clone, Debug, Default)]
+pub struct RunHistory {
+    /// How often runs begin; `None` for a single run.
+    pub every: Option<Duration>,
+    /// Since when a run has been under way; `None` between runs.
+    pub running_since: Option<DateTime<Utc>>,
+    /// When the next run begins; `None` while one is under way, and when there will be none.
+    pub next_run: Option<DateTime<Utc>>,
+    /// Whether no further run begins, since one of this process has raised an alarm.
+    pub is_halted: bool,
+    /// The safety stop that is set, whichever run set it.
+    pub safety_stop: Option<SafetyStop>,
+    /// The last run that ended, with whatever result.
+    pub last: Option<RunSummary>,
+    /// When the last run that did everything ended.
+    pub last_success: Option<DateTime<Utc>>,
+    /// How the VMs stood when they were last read by any run.
+    pub overview: Option<Overview>,
+    /// What `verify` and `rehearse` have proven.
+    pub verified: KnownVms,
+    /// How many runs have ended, by their outcome.
+    pub runs: BTreeMap<&'static str, u64>,
+    /// How many actions have ended, by what they were and how they ended.
+    pub actions: BTreeMap<(ActionKind, ActionOutcome), u64>,
+}
+
+impl RunHistory {
+    /// Says whether a safety stop holds: nothing is done until a person lifts it.
+    pub fn is_stopped(&self) -> bool {
+        self.is_halted || self.safety_stop.is_some()
+    }
+
+    /// Enters a run that has ended. What it did not find out is kept from earlier runs.
+    pub fn enter(&mut self, summary: RunSummary) {
+        self.running_since = None;
+        self.is_halted |= summary.has_alarm();
+        if let Some(ended) = summary.ended {
+            *self.runs.entry(ended.exit.word()).or_default() += 1;
+            if summary.is_success() {
+                self.last_success = Some(ended.at);
+            }
+        }
+        for (key, count) in summary.action_counts() {
+            *self.actions.entry(key).or_default() += count;
+        }
+        self.verified.clone_from(&summary.verified);
+        if summary.overview.is_some() {
+            self.overview.clone_from(&summary.overview);
+        }
+        self.last = Some(summary);
+    }
+}

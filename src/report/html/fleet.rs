@@ -1,0 +1,192 @@
+//! The page of all VMs: a line a VM, the most urgent first, with filters that are links and need no script.
+
+use super::super::status::{problems_text, verdict_text, worst_first};
+use super::super::style::Tone;
+use super::super::words::{age_text, counted, next_due_text, restore_text, vm_id, vm_name};
+use crate::insight::status::{Health, VmHealth};
+use crate::report::escape::visible;
+use maud::{Markup, PreEscaped, html};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So many VMs are in a table.
+const ROWS: usize = 100;
+/// With more VMs than this a browser does not draw the tables that are out of sight.
+const MANY: usize = 500;
+
+/// Draws all VMs; with `has_pages` each is a link to its own page.
+pub(in super::super) fn fleet(health: &Health, has_pages: bool) -> Markup {
+    let vms = worst_first(health);
+    let mut hypervisors: BTreeMap<&str, usize> = BTreeMap::new();
+    for vm in &vms {
+        *hypervisors.entry(vm.hypervisor.as_deref().unwrap_or_default()).or_default() += 1;
+    }
+    let places: BTreeMap<&str, usize> =
+        hypervisors.keys().enumerate().map(|(place, name)| (*name, place)).collect();
+    let mut filters = vec![filter(&vms, |vm| {
+        let word = state(vm);
+        (word.replace([' ', '(', ')'], "-"), word)
+    })];
+    filters.push(filter(&vms, |vm| match &vm.policy {
+        Some(policy) => (format!("p-{policy}"), policy.to_string()),
+        None => ("p".to_owned(), "no policy".to_owned()),
+    }));
+    filters.push(filter(&vms, |vm| {
+        let name = vm.hypervisor.as_deref().unwrap_or_default();
+        (format!("h{}", places.get(name).copied().unwrap_or(0)), short(name))
+    }));
+    let targets: Vec<&Filter> = filters.iter().flatten().collect();
+    let rules: String = targets.iter().map(|filter| filter.rules()).collect();
+    let mut seen = BTreeSet::new();
+    let twice: BTreeSet<&str> =
+        vms.iter().map(|vm| vm.alias.as_str()).filter(|alias| !seen.insert(*alias)).collect();
+    let groups = groups(&vms);
+    html! {
+        section.fleet.many[vms.len() > MANY] aria-label="VMs" {
+            style { (PreEscaped(rules)) }
+            @for filter in &targets { i.at id={ "at-" (filter.class) } {} }
+            nav aria-label="Filters" {
+                @for filters in filters.iter().filter(|filters| filters.len() > 1) { p { (links(filters, vms.len())) } }
+            }
+            @for group in &groups { (section(group, &places, &twice, has_pages)) }
+        }
+    }
+}
+
+/// Something that VMs are chosen by.
+struct Filter {
+    class: String,
+    text: String,
+    count: usize,
+}
+
+impl Filter {
+    /// Returns the style that hides all others once its link was followed.
+    fn rules(&self) -> String {
+        let Self { class, .. } = self;
+        // Of hypervisors each row has its own.
+        let is_of_rows = class.strip_prefix('h').is_some_and(|rest| rest.parse::<usize>().is_ok());
+        let hidden = if is_of_rows {
+            format!("#at-{class}:target~.g:not(:has(.{class})),#at-{class}:target~.g tbody tr:not(.{class})")
+        } else {
+            format!("#at-{class}:target~.g:not(.{class})")
+        };
+        format!(
+            "{hidden}{{display:none}}#at-{class}:target~nav [href=\"#at-{class}\"]{{font-weight:700;color:var(--ink)}}"
+        )
+    }
+}
+
+/// Counts VMs by what they are chosen by, in the order in which they come.
+fn filter(vms: &[&VmHealth], of: impl Fn(&VmHealth) -> (String, String)) -> Vec<Filter> {
+    let mut filters: Vec<Filter> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for vm in vms {
+        let (class, text) = of(vm);
+        let place = *places.entry(class.clone()).or_insert_with(|| {
+            filters.push(Filter { class, text, count: 0 });
+            filters.len() - 1
+        });
+        filters[place].count += 1;
+    }
+    filters
+}
+
+fn links(filters: &[Filter], all: usize) -> Markup {
+    html! {
+        a href="#" { "all " (all) }
+        @for filter in filters { " " a href={ "#at-" (filter.class) } { (visible(&filter.text)) " " (filter.count) } }
+    }
+}
+
+/// Returns the word for how a VM stands.
+fn state(vm: &VmHealth) -> String {
+    let (_, state) = verdict_text(vm.verdict);
+    if vm.is_suspended { format!("{state} (suspended)") } else { state.to_owned() }
+}
+
+/// Puts VMs that stand alike under the same policy together.
+fn groups<'a>(vms: &[&'a VmHealth]) -> Vec<Vec<&'a VmHealth>> {
+    let mut groups: Vec<Vec<&VmHealth>> = Vec::new();
+    let mut places: BTreeMap<(String, Option<&str>), usize> = BTreeMap::new();
+    for vm in vms {
+        let place = *places.entry((state(vm), vm.policy.as_deref())).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[place].push(vm);
+    }
+    groups
+}
+
+fn section(
+    group: &[&VmHealth],
+    places: &BTreeMap<&str, usize>,
+    twice: &BTreeSet<&str>,
+    has_pages: bool,
+) -> Markup {
+    let Some(first) = group.first() else { return html! {} };
+    let (tone, _) = verdict_text(first.verdict);
+    let state = state(first);
+    let policy = first.policy.as_deref();
+    let class = format!(
+        "g {} p{}",
+        state.replace([' ', '(', ')'], "-"),
+        policy.map_or_else(String::new, |it| format!("-{it}"))
+    );
+    let limit =
+        first.max_age_secs.map_or_else(String::new, |secs| format!(", at most {} old", age_text(secs)));
+    let next = |vm: &VmHealth| next_due_text(vm.next_due.iter().min_by_key(|due| due.at));
+    let due = Some(next(first)).filter(|due| !due.is_empty() && group.iter().all(|vm| next(vm) == *due));
+    html! {
+        section class=(class) {
+            h3 class=(tone.class()) {
+                (state) ": " (counted(group.len(), "VM"))
+                span.quiet { " · " (policy.unwrap_or("no policy")) (limit) @if let Some(due) = due { " · next due " (due) } }
+            }
+            @for (place, part) in group.chunks(ROWS).enumerate() {
+                table {
+                    caption.sr { (state) ", " (policy.unwrap_or("no policy")) ", from " (place * ROWS + 1) " on" }
+                    thead { tr { @for title in ["VM", "age", "newest", "to restore", "local", "hypervisor", "problems"] { th scope="col" { (title) } } } }
+                    tbody { @for vm in part { (row(vm, tone, places, twice, has_pages)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(
+    vm: &VmHealth,
+    tone: Tone,
+    places: &BTreeMap<&str, usize>,
+    twice: &BTreeSet<&str>,
+    has_pages: bool,
+) -> Markup {
+    let hypervisor = vm.hypervisor.as_deref().unwrap_or_default();
+    let newest = vm.newest.as_ref();
+    let mut name = vm_name(&vm.alias, vm.uuid);
+    if twice.contains(vm.alias.as_str()) && !vm.alias.is_empty() {
+        name = format!("{name} {}", vm_id(&vm.alias, vm.uuid));
+    }
+    html! {
+        tr class={ "h" (places.get(hypervisor).copied().unwrap_or(0)) } {
+            th scope="row" { @match vm.uuid.filter(|_| has_pages) {
+                Some(id) => a href={ "/vm/" (id) } { (visible(&name)) },
+                None => (visible(&name)),
+            } }
+            td class=[(tone == Tone::Alarm).then_some("bad")] { @if let Some(newest) = newest { (age_text(newest.age_secs)) } }
+            td { @if let Some(newest) = newest { (newest.tier.as_deref().unwrap_or("by hand")) " " (newest.taken.format("%m-%d %H:%M")) } }
+            td { @if let Some(newest) = newest { (restore_text(newest.steps, newest.size_bytes)) } }
+            td { @if vm.local.snapshots > 0 { (vm.local.snapshots) } }
+            td { (short(hypervisor)) }
+            td { (problems_text(vm)) }
+        }
+    }
+}
+
+/// Shortens a hypervisor's UUID.
+fn short(hypervisor: &str) -> String {
+    match hypervisor {
+        "" => "none".to_owned(),
+        hypervisor => visible(hypervisor.get(..8).unwrap_or(hypervisor)),
+    }
+}

@@ -1,0 +1,78 @@
+//! The page of one VM beside the page of all: read from FiFo when it is asked for, one after the other.
+
+use super::super::fifo::FirstContact;
+use super::super::host::Host;
+use super::super::read::{KeptVms, Planned, Query, Selection};
+use super::super::run::Order;
+use super::Answer;
+use crate::insight::show::{enter_expiry_dates, explain};
+use crate::inventory::VmId;
+use crate::plan::Prune;
+use crate::policy::Pattern;
+use crate::report::Failure;
+use crate::report::html::vm::page;
+use crate::report::stop::headline;
+use std::convert::Infallible;
+use std::future::pending;
+use tokio::sync::{mpsc, oneshot};
+
+/// So many may wait; more are refused.
+pub(in super::super) const WAITING_MAX: usize = 8;
+
+/// A VM whose page is asked for.
+pub(in super::super) type Wanted = (VmId, oneshot::Sender<Answer>);
+
+/// Returns the VM whose page a path is.
+pub(in super::super) fn vm_of(path: &str) -> Option<VmId> {
+    path.strip_prefix("/vm/")?.parse().ok()
+}
+
+/// Asks for a page, and waits for it.
+pub(in super::super) async fn asked(vm: VmId, wanted: mpsc::Sender<Wanted>) -> Answer {
+    let (answer, answered) = oneshot::channel();
+    let busy = || text("others are being answered; try again in a moment".to_owned());
+    match wanted.try_send((vm, answer)) {
+        Ok(()) => answered.await.unwrap_or_else(|_| busy()),
+        Err(_) => busy(),
+    }
+}
+
+/// Answers one request after the other, as long as the process lives.
+pub(in super::super) async fn answer_all(
+    host: &Host,
+    order: &Order<'_>,
+    mut wanted: mpsc::Receiver<Wanted>,
+) -> Infallible {
+    while let Some((vm, answer)) = wanted.recv().await {
+        let page = page_of(host, order, vm).await;
+        let page = match page {
+            Ok(body) => Answer { is_well: true, content_type: "text/html; charset=utf-8", body },
+            Err(failure) => text(failure.text()),
+        };
+        // Whoever asked may have gone.
+        let _ = answer.send(page);
+    }
+    pending().await
+}
+
+fn text(line: String) -> Answer {
+    Answer { is_well: false, content_type: "text/plain; charset=utf-8", body: line + "\n" }
+}
+
+async fn page_of(host: &Host, order: &Order<'_>, vm: VmId) -> Result<String, Failure> {
+    let policies = (order.policies)()?;
+    let target = (order.fifo)()?;
+    let stop = host.safety_stop(&target.name());
+    let fifo = target.open(host, FirstContact::FailFast).await?;
+    let selection =
+        Selection { vms: Pattern::new(&vm.to_string()).into_iter().collect(), allow_empty: false };
+    let prune = Prune::REQUESTED;
+    let query = Query { host, policies: &policies, fifo: &fifo, selection: &selection, at: None, prune };
+    let read = query.plan(KeptVms::All, false).await;
+    fifo.close().await?;
+    let Planned { plan, inventory, identity, request, .. } = read?;
+    let mut explained = explain(&plan, &policies, &inventory, request);
+    enter_expiry_dates(&mut explained, &policies, &inventory);
+    let alarms: Vec<String> = stop.iter().map(headline).collect();
+    Ok(page(&explained, &alarms, Some(&identity)))
+}
