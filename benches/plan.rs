@@ -16,7 +16,6 @@ use fifo_retain::policy::{
 use fifo_retain::report::html::simulation::{Played, fragment};
 use fifo_retain::report::page::status_page;
 use fifo_retain::simulate::{Scenario, simulate, simulate_with_stories};
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use uuid::Uuid;
@@ -237,7 +236,7 @@ fn pages(criterion: &mut Criterion) {
     }
     let overview = overview.finish(&planner, "https://fifo.example.com", &[]);
     group.bench_function("5,000 VMs", |bench| {
-        bench.iter(|| status_page(&overview.health, &BTreeMap::new(), None, "as `ops`"))
+        bench.iter(|| status_page(&overview.health, &Default::default(), None, "as `ops`"))
     });
     group.finish();
 }

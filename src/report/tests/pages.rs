@@ -57,7 +57,7 @@ fn a_year_is_small_has_its_numbers_and_can_be_read_without_a_script() {
 fn markup_in_names_and_policies_is_text() {
     let evil = "</script><img src=x onerror=alert(1)>";
     let pages = [
-        status_page(&overview(vec![health(evil)]).health, &std::collections::BTreeMap::new(), None, evil),
+        status_page(&overview(vec![health(evil)]).health, &Default::default(), None, evil),
         vm::page(&explained(evil, evil), &[evil.to_owned()], Some(evil)),
         live_page(&[(evil.to_owned(), format!("{evil}</textarea>"))], 0, None, ""),
         findings(
@@ -77,7 +77,7 @@ fn five_thousand_vms_fit_into_two_megabytes_whatever_is_wrong_with_them() {
         let mut vm = health(&format!("customer-web-{number}"));
         vm.uuid = Some(VmId::new(Uuid::from_u128(number << 64)));
         vm.hypervisor = Some(Uuid::from_u128((number % 40) << 96).to_string());
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             vm.verdict = BackupHealth::Safe;
         }
         vm
