@@ -59,7 +59,7 @@ pub(super) fn timeline(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<
                 (if is_late { DueOutcome::Late } else { DueOutcome::Made }, Some(made.id()))
             } else if let Some(running) = of_it().find(|backup| backup.standing.is_running()) {
                 (DueOutcome::Running, Some(running.id()))
-            } else if let Some(failed) = of_it().last() {
+            } else if let Some(failed) = of_it().next_back() {
                 (DueOutcome::Failed, Some(failed.id()))
             } else if ended.is_none() {
                 (DueOutcome::Due, None)

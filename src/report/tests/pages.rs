@@ -77,7 +77,7 @@ fn five_thousand_vms_fit_into_two_megabytes_whatever_is_wrong_with_them() {
         let mut vm = health(&format!("customer-web-{number}"));
         vm.uuid = Some(VmId::new(Uuid::from_u128(number << 64)));
         vm.hypervisor = Some(Uuid::from_u128((number % 40) << 96).to_string());
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             vm.verdict = BackupHealth::Safe;
         }
         vm
