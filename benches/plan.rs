@@ -80,7 +80,11 @@ fn vm(n: u128, now: DateTime<Utc>) -> Vm {
             parent: nth.checked_sub(1).map(id),
             local: Some(local).into(),
             local_size_bytes: Some(0),
-            files: vec![StoredFile { size_bytes: Some(1 << 30), has_checksum: false }],
+            files: vec![StoredFile {
+                size_bytes: Some(1 << 30),
+                has_checksum: false,
+                ..StoredFile::default()
+            }],
             record_size_bytes: None,
             has_record_checksum: false,
         }
@@ -112,7 +116,7 @@ fn large_vm(in_one_chain: bool, now: DateTime<Utc>) -> Vm {
         parent: nth.checked_sub(1).map(|before| if in_one_chain { id(before) } else { id(0) }),
         local: Some(nth + 1 == MANY).into(),
         local_size_bytes: Some(0),
-        files: vec![StoredFile { size_bytes: Some(1 << 30), has_checksum: false }],
+        files: vec![StoredFile { size_bytes: Some(1 << 30), has_checksum: false, ..StoredFile::default() }],
         record_size_bytes: None,
         has_record_checksum: false,
     });

@@ -8,6 +8,8 @@
 //! - [`simulate`]: runs the planner forward through time;
 //! - [`insight`]: reports on plans and backups: status, show, comparison of policies; pure like [`plan`];
 //! - [`fifo`]: FiFo's API as it really behaves, with a client that can only read and one that can write;
+//! - [`store`]: the storage that FiFo exports to, and what lies in it; read-only;
+//! - [`verify`]: compares FiFo's records with the storage, and rehearses restores;
 //! - [`apply`]: executes a plan, checking everything twice;
 //! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
 //!   cannot hide in both it and [`fifo`];
@@ -26,3 +28,5 @@ pub mod report;
 pub mod runner;
 pub mod sandbox;
 pub mod simulate;
+pub mod store;
+pub mod verify;

@@ -18,6 +18,7 @@ pub fn schema() -> Schema {
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[schemars(title = "fifo-retain event", extend("unevaluatedProperties" = false))]
 pub struct Event {
+    /// When.
     pub time: DateTime<Utc>,
     #[serde(flatten)]
     pub what: EventKind,
@@ -161,13 +162,10 @@ pub struct RunReport {
     /// Why the safety stop is to be set: each time that backups had vanished that were to stay, or a body was lost on the
     /// way. After the first one nothing new was started; others may have been in progress.
     pub alarms: Vec<Alarm>,
-    /// Notes on deletes of earlier runs that could not be compared, in words.
     pub uncompared: Vec<String>,
-    /// Whether a signal ended the run.
     pub interrupted: bool,
 }
 
-/// The results of one VM's actions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmReport {
     pub at: VmRef,

@@ -19,7 +19,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// The clock of this machine, or a simulated one.
 pub trait Clock: Send + Sync {
     fn now(&self) -> DateTime<Utc>;
 }
@@ -44,7 +43,6 @@ pub struct ExecutorSettings {
     /// After how long what still waits, for an upload, a slot or a clock, is left to the next run.
     pub deadline: Option<Duration>,
     pub timing: Timing,
-    /// What the command says of deletes from storage.
     pub prune: Prune,
 }
 
@@ -54,7 +52,6 @@ pub struct Executor<'a> {
     pub policies: &'a Policies,
     pub clock: &'a dyn Clock,
     pub observer: &'a dyn Observer,
-    /// Cancelled when nothing new may be started.
     pub stop: &'a CancellationToken,
     /// Cancelled when the next run is due: what still waits, for an upload, a slot or a clock, is then left to that run,
     /// which plans again for all VMs. One upload that hangs for hours must not delay what becomes due meanwhile.
@@ -75,23 +72,19 @@ impl Executor<'_> {
     }
 }
 
-/// What all VMs of a run share.
 pub(super) struct Run<'a> {
     pub(super) executor: &'a Executor<'a>,
     pub(super) approval: Approval,
     pub(super) reader: VmReader<'a>,
     pub(super) slots: Arc<Slots>,
     pub(super) gate: Gate,
-    /// Where uploads are registered that no VM of this run waits for.
     pub(super) uploads: mpsc::UnboundedSender<Upload>,
     /// Cancelled when what still waits is left to the next run.
     pub(super) hand_over_now: CancellationToken,
-    /// When that is so at the latest.
     pub(super) deadline: Option<Instant>,
     /// Cancelled by a signal and by the first alarm: nothing new is started then. The results of what was sent are still
     /// looked for.
     pub(super) stop: CancellationToken,
-    /// What is reported beside the actions of each VM.
     pub(super) report: Mutex<RunReport>,
 }
 
@@ -128,7 +121,6 @@ impl Run<'_> {
         }
     }
 
-    /// Leaves what still waits to the next run once the deadline has passed.
     pub(super) async fn hand_over_at_deadline(&self) -> Infallible {
         if let Some(deadline) = self.deadline {
             sleep_until(deadline).await;

@@ -86,7 +86,6 @@ pub enum ActionOutcome {
     Interrupted,
 }
 
-/// The end of an action.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
     pub(super) outcome: ActionOutcome,

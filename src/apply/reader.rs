@@ -18,7 +18,6 @@ const READS_AT_A_TIME: usize = 8;
 /// How old a list may be that confirms a single reading.
 const RECENT: Duration = Duration::from_secs(60);
 
-/// A fresh reading of a VM.
 #[derive(Clone, Debug)]
 pub(super) struct VmReading {
     pub(super) vm: Vm,
@@ -107,7 +106,6 @@ impl<'a> VmReader<'a> {
         }
     }
 
-    /// Finds one VM in the last list that was read, where that is recent.
     pub(super) async fn in_recent_list(&self, id: VmId) -> Option<Vm> {
         match &*self.listed.lock().await {
             Some((began, Ok(list))) if began.elapsed() < RECENT => find(list, id).ok(),

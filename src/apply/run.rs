@@ -92,7 +92,6 @@ impl Executor<'_> {
         report
     }
 
-    /// Returns the VMs with a local delete that is due from the start, each with the cost of its cheapest one.
     fn first_deletes(&self, due: &[(&VmPlan, VmId)], inventory: &Inventory) -> BTreeSet<(CascadeCost, VmId)> {
         let first = due.iter().filter_map(|&(planned, id)| {
             let deletes = planned.due_actions().iter().filter_map(Action::as_local_delete);
@@ -105,7 +104,6 @@ impl Executor<'_> {
         first.collect()
     }
 
-    /// Returns when a VM gets its slot; `None` for one that needs none.
     fn priority(&self, planned: &VmPlan) -> Option<SlotPriority> {
         let create = planned.due_actions().iter().find_map(Action::as_create)?;
         Some(SlotPriority::of(create, self.policy_of(planned)))
@@ -128,7 +126,6 @@ fn count(due: &[(&VmPlan, VmId)], is_counted: impl Fn(&Action) -> bool) -> usize
     due.iter().flat_map(|(vm, _)| vm.due_actions()).filter(|action| is_counted(action)).count()
 }
 
-/// Sums up what the new backups are likely to have; `None` where that of one is not known.
 fn expected_bytes(due: &[(&VmPlan, VmId)], inventory: &Inventory) -> Option<u64> {
     let mut creates = due.iter().flat_map(|(planned, id)| {
         let creates = planned.due_actions().iter().filter_map(Action::as_create);

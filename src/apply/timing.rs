@@ -60,7 +60,6 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// Returns the pause before the next look at an upload of some age.
     pub(super) fn look_after(&self, age: Duration) -> Duration {
         const MIN: Duration = Duration::from_millis(250);
         if age < self.look_first {

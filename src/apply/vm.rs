@@ -16,10 +16,10 @@ use super::upload::slots::Slot;
 use super::write::attempt::{Answer, Attempt, Confirmed};
 use super::write::gate::Permit;
 use crate::fifo::{DeletedForGood, FifoError, NewBackup, WriteAnswer};
-use crate::inventory::{BackupId, Inventory, VmId};
+use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, CascadeCosts, VmPlan};
+use chrono::TimeDelta;
 use futures::FutureExt as _;
-use reading::Known;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::pin::pin;
@@ -29,7 +29,6 @@ use tokio::time::sleep;
 pub(super) struct VmRun<'a> {
     pub(super) run: &'a Run<'a>,
     pub(super) at: VmRef,
-    /// What the plan lists for it.
     pub(super) planned: &'a VmPlan,
     /// What of that has not been reported yet.
     rest: Vec<&'a Action>,
@@ -40,7 +39,6 @@ pub(super) struct VmRun<'a> {
     pub(super) attempt: Option<Attempt>,
     pub(super) permit: Option<Permit<'a>>,
     pub(super) slot: Option<Slot>,
-    /// The hypervisor that the slot is for.
     pub(super) hypervisor: String,
 }
 
@@ -76,16 +74,67 @@ pub(super) enum WaitError {
     Refused(ReadError),
 }
 
+/// What readings have shown, and what they must show by now: one that does not is old.
+#[derive(Default)]
+pub(super) struct Known {
+    ids: BTreeSet<BackupId>,
+    gone: BTreeSet<BackupId>,
+    /// Backups that this run has made, and those of them that were seen complete.
+    own: BTreeSet<BackupId>,
+    completed: BTreeSet<BackupId>,
+    /// The last reading that confirmed something: the next step needs no other one if it follows at once.
+    pub(super) fresh: Option<VmReading>,
+    /// Whether the VM was compared with what the plan was made from.
+    has_compared: bool,
+    /// Whether the list has shown the VM as its own reading does.
+    pub(super) is_listed: bool,
+    /// The uploads that count as stuck, as they were when they were read for the first time in this run.
+    pub(super) stuck_before: Vec<Backup>,
+    /// How far FiFo's clock was ahead of this machine's in the last answer with a date.
+    pub(super) server_ahead: Option<TimeDelta>,
+}
+
+impl Known {
+    pub(super) fn own(&mut self, backup: BackupId) {
+        self.ids.insert(backup);
+        self.own.insert(backup);
+    }
+
+    pub(super) fn complete(&mut self, backup: BackupId) {
+        self.completed.insert(backup);
+    }
+
+    pub(super) fn forget(&mut self, backup: BackupId) {
+        self.ids.remove(&backup);
+        self.gone.insert(backup);
+    }
+
+    fn fits(&self, vm: &Vm) -> bool {
+        let is_complete =
+            |id: BackupId| vm.backups.get(id).is_some_and(|it| it.state == RecordedState::Completed);
+        self.ids.iter().all(|&id| vm.backups.contains(id))
+            && !self.gone.iter().any(|&id| vm.backups.contains(id))
+            && self.completed.iter().all(|&id| is_complete(id))
+    }
+
+    /// Takes over what a list shows that is never old.
+    fn listed(&mut self, vm: &Vm) {
+        self.ids = vm.backups.keys().collect();
+        self.completed.retain(|id| vm.backups.contains(*id));
+    }
+}
+
 impl<'a> VmRun<'a> {
     pub(super) fn new(run: &'a Run<'a>, planned: &'a VmPlan, id: VmId, inventory: &Inventory) -> Self {
         let vm = inventory.vms.get(&id);
+        let ids = vm.map(|vm| vm.backups.keys().collect()).unwrap_or_default();
         Self {
             run,
             at: VmRef { vm: id, alias: planned.alias.clone() },
             planned,
             rest: planned.due_actions().iter().collect(),
             reports: Vec::new(),
-            known: Known::of(vm.map(|vm| vm.backups.keys().collect()).unwrap_or_default()),
+            known: Known { ids, ..Known::default() },
             done: Done::default(),
             attempt: None,
             permit: None,
@@ -112,7 +161,6 @@ impl<'a> VmRun<'a> {
         }
     }
 
-    /// Reads and decides the VM, and does the next action, if it may start now.
     async fn step(&mut self) -> Result<(), Ended> {
         let seen = self.read().await?;
         if let Some((action, ended)) = self.late_effect(&seen).await {
@@ -120,7 +168,7 @@ impl<'a> VmRun<'a> {
             return Ok(());
         }
         let fresh = self.decide(&seen)?;
-        let Some(action) = self.next(&fresh, &seen) else { return Err(self.nothing_next(&fresh, &seen)) };
+        let Some(action) = self.next(&fresh, &seen) else { return Err(self.nothing_next(&fresh)) };
         self.turn_to(&action);
         let ended = match self.may_start(&action, fresh, &seen).await {
             Ok(Start::Waited) => None,

@@ -2,8 +2,8 @@
 
 use super::options::Global;
 use super::{
-    apply, check, completions, init, plan, reconcile, resume, sandbox, schema, show, simulate, status,
-    validate,
+    apply, check, completions, init, plan, reconcile, rehearse, resume, sandbox, schema, show, simulate,
+    status, validate, verify,
 };
 use crate::policy::Zone;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -52,6 +52,10 @@ pub enum Command {
     Show(show::ShowArgs),
     /// Run the policies forward: what there would be on each day, and what a restore would read
     Simulate(simulate::SimulateArgs),
+    /// Ask the backup storage itself: is every stored backup there, does its chain connect, is it whole?
+    Verify(verify::VerifyArgs),
+    /// Restore a VM's backup for real, into a dataset that is made for it, check it, and destroy it again
+    Rehearse(rehearse::RehearseArgs),
     /// Print the JSON Schema of a policy file, by which editors complete and check
     Schema(schema::SchemaArgs),
     /// Print a script by which a shell completes commands and options
@@ -69,6 +73,7 @@ fn unused_options(command: &str) -> Vec<&'static str> {
     let (connection, also): (_, &[&str]) = match command {
         "validate" | "init" => (&CONNECTION[..], &["sandbox", "state_dir"]),
         "schema" | "completions" | "sandbox" => (&CONNECTION[..], &["sandbox", "state_dir", "policies"]),
+        "verify" | "rehearse" => (&[], &["policies"]),
         // It asks FiFo nothing, and has to know which one is meant.
         "resume" => (&CONNECTION[2..], &["policies"]),
         _ => return Vec::new(),

@@ -129,7 +129,6 @@ fn clock(server: Option<DateTime<Utc>>, before: DateTime<Utc>, after: DateTime<U
     }
 }
 
-/// Says what the list shows of the user's permissions.
 fn readable(listing: &Listing, checks: &mut Checks) {
     let vms = plural(listing.visible, "VM");
     let message = format!("the user may list VMs (cloud→vms→list) and read {vms} (vms→<uuid>→get)");
@@ -182,7 +181,6 @@ fn available(context: &Context, checks: &mut Checks) -> Option<Policies> {
     }
 }
 
-/// Says how many VMs each policy selects, how many none selects, and how many are in conflict.
 fn selected(policies: &Policies, inventory: &Inventory, checks: &mut Checks) {
     let mut counts: BTreeMap<&str, usize> = policies.iter().map(|policy| (policy.name.as_str(), 0)).collect();
     let (mut unprotected, mut in_conflict) = (0, 0);
@@ -215,7 +213,6 @@ fn selected(policies: &Policies, inventory: &Inventory, checks: &mut Checks) {
     }
 }
 
-/// Says where lock, journal and safety stop are kept, whether they can be written, and whether a safety stop is set.
 fn state(context: &Context, endpoint: &str, checks: &mut Checks) {
     let folder = match context.host.state_dir() {
         Ok(folder) => folder,

@@ -26,17 +26,20 @@ pub(super) fn endpoint(context: &Context) -> Result<String, Failure> {
     if context.global.sandbox {
         return Ok(SANDBOX_NAME.to_owned());
     }
-    let profiles = Profiles::of(&context.global, &context.environment, context.profile_file());
-    match given_endpoint(&context.global)? {
-        Some(given) => Ok(given.to_string()),
-        None => profiles.read()?.map(|profile| profile.endpoint.to_string()).ok_or_else(none_named),
-    }
+    named(context)?.map(|endpoint| endpoint.to_string()).ok_or_else(none_named)
 }
 
-/// Says whether any FiFo is named.
 pub(super) fn is_named(context: &Context) -> Result<bool, Failure> {
-    let profiles = Profiles::of(&context.global, &context.environment, context.profile_file());
-    Ok(context.global.sandbox || given_endpoint(&context.global)?.is_some() || profiles.read()?.is_some())
+    Ok(context.global.sandbox || named(context)?.is_some())
+}
+
+/// Returns the endpoint that is given, or else the profile's.
+fn named(context: &Context) -> Result<Option<Endpoint>, Failure> {
+    if let Some(given) = given_endpoint(&context.global)? {
+        return Ok(Some(given));
+    }
+    let profile = profile(&context.global, &context.environment, context.profile_file())?;
+    Ok(profile.map(|profile| profile.endpoint))
 }
 
 /// A profile's secrets are only ever sent to the host that it is for: with another endpoint it gives none.
@@ -44,7 +47,7 @@ fn settings(global: &Global, environment: &Environment, file: Option<PathBuf>) -
     let given = given_endpoint(global)?;
     let from_environment = credentials(environment)?;
     let is_needed = global.profile.is_some() || given.is_none() || from_environment.is_none();
-    let profile = if is_needed { Profiles::of(global, environment, file).read()? } else { None };
+    let profile = if is_needed { profile(global, environment, file)? } else { None };
 
     let endpoint = given.or_else(|| profile.as_ref().map(|profile| profile.endpoint.clone()));
     let endpoint = endpoint.ok_or_else(none_named)?;
@@ -81,30 +84,21 @@ fn given_endpoint(global: &Global) -> Result<Option<Endpoint>, Failure> {
     global.endpoint.as_deref().map(str::parse::<Endpoint>).transpose().map_err(unusable)
 }
 
-/// The file with profiles, and which of them is meant.
-struct Profiles<'a> {
+/// Reads the profile from the file with profiles. Where neither is named by anybody, there may be none.
+fn profile(
+    global: &Global,
+    environment: &Environment,
     file: Option<PathBuf>,
-    wanted: Option<&'a str>,
-    /// Whether file or profile are named by anybody, so that they must be there.
-    is_named: bool,
-}
-
-impl<'a> Profiles<'a> {
-    fn of(global: &'a Global, environment: &Environment, file: Option<PathBuf>) -> Self {
-        let wanted = global.profile.as_deref();
-        Self { file, wanted, is_named: wanted.is_some() || environment.get("FIFO_CONFIG").is_some() }
-    }
-
-    /// Reads the profile. Where none was asked for, it may be missing.
-    fn read(&self) -> Result<Option<Profile>, Failure> {
-        let Some(file) = self.file.as_deref().filter(|file| self.is_named || file.exists()) else {
-            let missing = |name| Failure::new(format!("there is no file to read the profile `{name}` from"));
-            return self.wanted.map_or(Ok(None), |name| Err(missing(name)));
-        };
-        match Profile::read(file, self.wanted) {
-            Err(ProfileError::NoneActive { .. }) if !self.is_named => Ok(None),
-            read => read.map(Some).map_err(|error| Failure::of(&error)),
-        }
+) -> Result<Option<Profile>, Failure> {
+    let wanted = global.profile.as_deref();
+    let is_named = wanted.is_some() || environment.get("FIFO_CONFIG").is_some();
+    let Some(file) = file.filter(|file| is_named || file.exists()) else {
+        let missing = |name| Failure::new(format!("there is no file to read the profile `{name}` from"));
+        return wanted.map_or(Ok(None), |name| Err(missing(name)));
+    };
+    match Profile::read(&file, wanted) {
+        Err(ProfileError::NoneActive { .. }) if !is_named => Ok(None),
+        read => read.map(Some).map_err(|error| Failure::of(&error)),
     }
 }
 
@@ -152,7 +146,6 @@ pub(super) fn secret(environment: &Environment, name: &str) -> Result<Option<Str
     Ok(Some(text.to_owned()))
 }
 
-/// Says what of a secret is probably not meant.
 fn doubt(text: &str) -> Option<&'static str> {
     if text.starts_with(['\n', '\r']) {
         Some("begins with an empty line")

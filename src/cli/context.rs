@@ -21,12 +21,10 @@ use std::path::{Path, PathBuf};
 const DEFAULT_POLICIES: &str = "policies";
 /// The file in which `--sandbox` keeps its world.
 const SANDBOX_FILE: &str = ".fifo-retain/sandbox.json";
-/// The columns of what goes to no terminal.
 const COLUMNS_ELSEWHERE: usize = 120;
 /// The columns that output is made for at least and at most, however wide the terminal.
 const COLUMNS_MIN: usize = 60;
 const COLUMNS_MAX: usize = 200;
-/// The columns that help is written for at most.
 const HELP_COLUMNS_MAX: usize = 100;
 
 /// The environment's variables as they were when the program started. An empty one counts as not there.
@@ -57,7 +55,6 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
 }
 
 pub(super) struct Context {
-    /// The options that hold for every command.
     pub(super) global: Global,
     pub(super) environment: Environment,
     pub(super) host: Host,
@@ -93,7 +90,6 @@ impl Context {
         Self { global, environment, host }
     }
 
-    /// Returns how text on standard output looks.
     pub(super) fn text(&self) -> &TextOptions {
         &self.host.output.text
     }
@@ -103,7 +99,6 @@ impl Context {
         if self.global.format == Format::Markdown { Detail::Usual } else { self.text().detail }
     }
 
-    /// Writes a document as text or as Markdown, whichever was asked for.
     pub(super) fn write(&self, doc: &Doc, out: &mut dyn Write) -> io::Result<()> {
         match self.global.format {
             Format::Markdown => out.write_all(markdown::written(doc, None, None).as_bytes()),
@@ -111,7 +106,6 @@ impl Context {
         }
     }
 
-    /// Returns the files and folders with the policies.
     pub(super) fn policy_paths(&self) -> Vec<PathBuf> {
         let given = &self.global.policies;
         if given.is_empty() { vec![PathBuf::from(DEFAULT_POLICIES)] } else { given.clone() }
@@ -130,7 +124,6 @@ impl Context {
         }
     }
 
-    /// Returns the file in which `--sandbox` keeps its world.
     pub(super) fn sandbox_file(&self) -> &Path {
         Path::new(SANDBOX_FILE)
     }
@@ -147,7 +140,6 @@ impl Context {
     }
 }
 
-/// Returns a format as it is written on the command line.
 fn name_of(format: Format) -> String {
     format.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -86,7 +86,6 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Makes the usual three tiers, of options or answers.
 fn grandfather(args: &InitArgs, context: &Context) -> Result<Draft, Failure> {
     if args.all || !args.select.is_empty() {
         let name = args.name.as_deref().unwrap_or(DEFAULT_NAME);
@@ -181,7 +180,6 @@ fn hour(text: &str) -> Result<u8, String> {
     text.parse().ok().filter(|hour| *hour < 24).ok_or_else(|| "it must be a number from 0 to 23".to_owned())
 }
 
-/// Reads the name of a policy.
 fn policy_name(text: &str) -> Result<String, String> {
     if is_name(text) {
         Ok(text.to_owned())
@@ -190,7 +188,6 @@ fn policy_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads the name of a time zone.
 fn zone(text: &str) -> Result<String, String> {
     let found = Zone::find(text).map(|_| text.to_owned());
     found.ok_or_else(|| "not an IANA time zone; write it like Europe/Berlin".to_owned())
@@ -201,7 +198,6 @@ fn default_path(context: &Context, name: &str) -> PathBuf {
     folder.unwrap_or_default().join(format!("{name}.yaml"))
 }
 
-/// Checks what is to be written, and reports what is doubtful in it.
 fn validate(text: &str, path: &Path, context: &Context) -> Result<(), Failure> {
     let file = SourceFile { name: path.display().to_string(), bytes: text.into() };
     let checked = policy::parse(&[file]);

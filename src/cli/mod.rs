@@ -16,15 +16,18 @@ mod options;
 mod plan;
 mod policies;
 mod reconcile;
+mod rehearse;
 mod resume;
 mod sandbox;
 mod schema;
 mod show;
 mod simulate;
 mod status;
+pub mod store;
 mod usage;
 mod validate;
 mod value;
+mod verify;
 
 use crate::report::{Exit, Failure};
 use crate::runner::output;
@@ -34,7 +37,6 @@ use context::Context;
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
 
-/// Runs the program; returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let mut command = args::command().term_width(context::help_columns());
     let line: Vec<OsString> = arguments.into_iter().collect();
@@ -84,6 +86,8 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Status(args) => in_runtime(status::run(args, context)),
         Command::Show(args) => in_runtime(show::run(args, context)),
         Command::Simulate(args) => in_runtime(simulate::run(args, context)),
+        Command::Rehearse(args) => in_runtime(rehearse::run(args, context)),
+        Command::Verify(args) => in_runtime(verify::run(args, context)),
         Command::Completions(args) => completions::run(args, &mut args::command(), context),
         Command::Schema(args) => schema::run(args, context),
         Command::Sandbox(args) => in_runtime(sandbox::run(args, context)),

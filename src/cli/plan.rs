@@ -19,7 +19,6 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// The arguments of every command that makes a plan.
 #[derive(Debug, Args)]
 pub(super) struct PlanningArgs {
     /// Only this VM, by UUID, or those with such an alias; can be given several times
@@ -37,7 +36,6 @@ impl PlanningArgs {
     }
 }
 
-/// The arguments about deletes from storage.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(super) struct PruneArgs {
     /// Delete expired backups from storage too, for good, where the policy says `prune: true`
@@ -50,7 +48,6 @@ pub(super) struct PruneArgs {
 }
 
 impl PruneArgs {
-    /// Returns what they say to the planner.
     pub(super) fn switch(self) -> Prune {
         Prune { is_requested: self.prune, mass_allowed: self.allow_mass_prune.unwrap_or(0) }
     }
@@ -147,7 +144,6 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
     Ok(if args.detailed_exitcode && has_changes { Exit::Changes } else { Exit::Done })
 }
 
-/// Returns which VMs are needed besides their plans.
 fn kept(args: &PlanArgs) -> KeptVms {
     if !args.against.is_empty() {
         KeptVms::All

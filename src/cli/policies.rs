@@ -88,14 +88,12 @@ pub(super) fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Optio
     Ok(Some(loaded.policies))
 }
 
-/// Writes mistakes to standard error, and says how many there are and where.
 fn refused(context: &Context, mistakes: &PolicyErrors, place: &str, hint: &str) -> Failure {
     print_diagnostics(context, mistakes.diagnostics());
     Failure::new(format!("{} {place}", counted(mistakes.diagnostics(), Severity::Error)))
         .hint(format!("FiFo was not contacted{hint}"))
 }
 
-/// Writes findings to standard error.
 pub(super) fn print_diagnostics(context: &Context, diagnostics: &[Diagnostic]) {
     match context.global.log_format {
         LogFormat::Text => {
@@ -124,7 +122,6 @@ pub(super) fn counted(diagnostics: &[Diagnostic], severity: Severity) -> String 
     plural(diagnostics.iter().filter(|it| it.severity == severity).count(), noun)
 }
 
-/// Counts policies: `1 policy`.
 pub(super) fn count_text(policies: &Policies) -> String {
     match policies.iter().count() {
         1 => "1 policy".to_owned(),

@@ -51,7 +51,6 @@ pub struct SandboxArgs {
     fresh: bool,
 }
 
-/// Runs the command until a signal ends it.
 pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json])?;
     let failed = |error: io::Error| {

@@ -11,7 +11,7 @@ use crate::policy::Pattern;
 use crate::report::html::vm;
 use crate::report::text::Detail;
 use crate::report::{Exit, Failure};
-use crate::report::{json, show, stop as safety_stop};
+use crate::report::{json, show, stop as safety_stop, verify as proofs};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query, Selection};
@@ -50,9 +50,11 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     if explained.vms.len() <= DATED_MAX {
         enter_expiry_dates(&mut explained, &policies, &inventory);
     }
+    let mut known = context.host.verified(&target.name());
+    known.retain(|id, _| explained.vms.iter().any(|vm| vm.uuid == Some(*id)));
     print(|out| {
         let detail = match format {
-            Format::Json => return json::show(&explained, stop.as_ref(), out),
+            Format::Json => return json::show(&explained, &known, stop.as_ref(), out),
             Format::Html => {
                 let alarms: Vec<String> = stop.iter().map(safety_stop::headline).collect();
                 return out.write_all(vm::page(&explained, &alarms, Some(&identity)).as_bytes());
@@ -60,7 +62,9 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
             Format::Markdown => Detail::Full,
             _ => context.detail(),
         };
-        context.write(&show::document(&explained, stop.as_ref(), Some(&identity), detail), out)
+        let doc = show::document(&explained, stop.as_ref(), Some(&identity), detail);
+        let shown: Vec<_> = explained.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
+        context.write(&proofs::with_proofs(doc, &known, &shown), out)
     })?;
     Ok(Exit::Done)
 }

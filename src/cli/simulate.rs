@@ -118,7 +118,6 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-/// Reads the VMs to begin with.
 async fn read(args: &SimulateArgs, context: &Context, policies: &Policies) -> Result<Planned, Failure> {
     let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;
     let (host, selection, at) = (&context.host, args.planning.selection(), args.from);

@@ -7,11 +7,13 @@ use super::options::Format;
 use super::plan::PlanningArgs;
 use super::policies;
 use super::value::instant;
+use crate::inventory::VmId;
 use crate::plan::Prune;
-use crate::report::json;
 use crate::report::page::status_page;
 use crate::report::status::{StatusView, document};
+use crate::report::text::Detail;
 use crate::report::{Exit, Failure, RunHistory};
+use crate::report::{json, verify as proofs};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::Query;
@@ -26,7 +28,8 @@ pub struct StatusArgs {
     #[command(flatten)]
     planning: PlanningArgs,
 
-    /// Exit with 2 when a VM is too old, has no restorable backup, is in conflict or unreadable, or after a safety stop
+    /// Exit with 2 when a VM is too old, has no restorable backup, is in conflict or unreadable, when `verify` found one of its
+    /// backups broken, or after a safety stop
     #[arg(long)]
     check: bool,
 
@@ -62,20 +65,33 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     let identity = fifo.identity().to_owned();
     fifo.close().await?;
     let health = &overview.health;
+    let known = context.host.verified(&target.name());
     print(|out| {
         if format == Format::Json {
-            return json::status(health, stop.as_ref(), out);
+            return json::status(health, &known, stop.as_ref(), out);
         }
         if format == Format::Html {
-            return out.write_all(status_page(health, stop.as_ref(), &identity).as_bytes());
+            return out.write_all(status_page(health, &known, stop.as_ref(), &identity).as_bytes());
         }
         let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
-        context.write(&document(health, stop.as_ref(), view, Some(&identity), context.detail()), out)
+        let doc = document(health, stop.as_ref(), view, Some(&identity), context.detail());
+        let shown: Vec<(VmId, &str)> = match context.detail() {
+            Detail::Errors | Detail::Brief => Vec::new(),
+            _ => health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect(),
+        };
+        context.write(&proofs::with_proofs(doc, &known, &shown), out)
     })?;
     // While no backups are made, the status is not good, however young the backups still are.
-    let is_out = stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out());
+    let is_broken = |id| known.get(&id).is_some_and(|vm| !vm.broken.is_empty());
+    let is_out =
+        stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out() || vm.uuid.is_some_and(is_broken));
     if let Some(path) = &args.metrics_file {
-        let history = RunHistory { overview: Some(overview), safety_stop: stop, ..RunHistory::default() };
+        let history = RunHistory {
+            overview: Some(overview),
+            verified: known,
+            safety_stop: stop,
+            ..RunHistory::default()
+        };
         write_metrics(path, &metrics_text(&context.host, &history))?;
     }
     Ok(if args.check && is_out { Exit::Changes } else { Exit::Done })

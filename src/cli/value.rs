@@ -8,10 +8,8 @@ use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The years that a plan can be made for.
 const YEARS: RangeInclusive<i32> = 1970..=2999;
 
-/// The longest time between two runs.
 const INTERVAL_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// Reads a path, an empty one as well, which clap's own parser refuses.
@@ -64,6 +62,12 @@ pub(super) fn span(text: &str) -> Result<Range<DateTime<Utc>>, String> {
 
 pub(super) fn size(text: &str) -> Result<u64, String> {
     parse_size(text).map_err(|problem| format!("it {problem}; write it like 40GiB"))
+}
+
+/// Reads bytes in a second: `200MiB/s`.
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    let bytes = text.strip_suffix("/s").ok_or("it has no `/s`; write it like 200MiB/s")?;
+    size(bytes).and_then(|bytes| if bytes > 0 { Ok(bytes) } else { Err("it must be more than 0".to_owned()) })
 }
 
 /// Reads a share in percent, and returns it in millionths.

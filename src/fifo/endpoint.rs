@@ -8,7 +8,6 @@ use url::{Host, Url};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(Url);
 
-/// Why a text is no [`Endpoint`] or no [`ApiVersion`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadAddress(String);
@@ -38,7 +37,6 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 impl fmt::Display for Endpoint {
-    /// Writes it without a final slash: `https://fifo.example.com:8443`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str().trim_end_matches('/'))
     }

@@ -22,7 +22,6 @@ pub enum FifoError {
         doing: String,
         timeout: Duration,
         attempts: u32,
-        /// Why the last finished attempt failed, if there was any.
         #[source]
         last: Option<Box<FifoError>>,
     },
@@ -43,13 +42,7 @@ pub enum FifoError {
     NoSuchVm { vm: VmId },
     /// FiFo, or something before it, gave another answer than what was asked for.
     #[error("failed to {doing}: FiFo answered {status}{}", hint(*status, location.as_deref()))]
-    Status {
-        doing: String,
-        status: StatusCode,
-        retry_after: Option<Duration>,
-        /// Where a redirect leads to.
-        location: Option<String>,
-    },
+    Status { doing: String, status: StatusCode, retry_after: Option<Duration>, location: Option<String> },
     #[error("failed to {doing}: invalid answer: {why}")]
     Unreadable {
         doing: String,
@@ -79,7 +72,6 @@ impl FifoError {
         }
     }
 
-    /// Returns how often it is tried to read what fails so.
     pub(super) fn attempts_max(&self) -> u32 {
         match self {
             _ if self.passes() => u32::MAX,

@@ -20,7 +20,6 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// Certificates to trust beside the system's, as PEM.
     pub ca_file: Option<PathBuf>,
     /// The only certificate to trust, whatever is in it; the others count for nothing then.
     pub pin: Option<CertificatePin>,
@@ -82,6 +81,21 @@ pub fn outward_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, HttpS
     let ca_file = ca_file.map(Path::to_owned);
     builder(url, &HttpOptions { ca_file, ..HttpOptions::default() })?
         .pool_max_idle_per_host(0)
+        .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(HttpSetupError::Tls)
+}
+
+/// Makes a client for the backup storage: like the one for notifications, but connections are used again.
+pub fn storage_client(
+    url: &Url,
+    ca_file: Option<&Path>,
+    idle_timeout: Duration,
+) -> Result<Client, HttpSetupError> {
+    let ca_file = ca_file.map(Path::to_owned);
+    builder(url, &HttpOptions { ca_file, ..HttpOptions::default() })?
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .read_timeout(idle_timeout)
         .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(HttpSetupError::Tls)

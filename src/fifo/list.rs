@@ -35,7 +35,6 @@ pub struct Listing {
     pub inventory: Inventory,
     /// How many VMs the list had, asked for or not, readable or not. With none, this user may be allowed to see none.
     pub visible: usize,
-    /// The server's clock when it began to answer.
     pub server_date: Option<DateTime<Utc>>,
     /// Whether the VMs were read one by one. Where FiFo's cache is on, such a reading may be old; a full list is not.
     pub one_by_one: bool,
@@ -63,7 +62,6 @@ pub struct ListSummary {
     pub one_by_one: bool,
 }
 
-/// The VMs that are asked for; `None` is all.
 type Wanted<'a> = Option<&'a BTreeSet<VmId>>;
 
 impl ReadClient {
@@ -76,7 +74,6 @@ impl ReadClient {
         self.visit_only(None, visitor).await
     }
 
-    /// Reads the list as [`ReadClient::visit`] does, and keeps all VMs.
     pub async fn list(&self) -> Result<Listing> {
         self.listing(None).await
     }
@@ -195,7 +192,6 @@ impl ReadClient {
             .await
     }
 
-    /// Hands over a list's elements as they come in; returns how many there were.
     async fn elements(&self, response: Response, mut each: impl FnMut(&[u8])) -> Result<usize> {
         let unreadable = |error: ListError| FifoError::Unreadable {
             doing: DOING.to_owned(),

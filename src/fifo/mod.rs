@@ -19,7 +19,9 @@ mod write;
 
 pub use endpoint::{ApiVersion, BadAddress, Endpoint, is_loopback};
 pub use error::{FifoError, causes, with_causes};
-pub use http_transport::{HttpOptions, HttpSetupError, HttpTransport, install_crypto, outward_client};
+pub use http_transport::{
+    HttpOptions, HttpSetupError, HttpTransport, install_crypto, outward_client, storage_client,
+};
 pub use list::{ListSummary, Listing, VmVisitor};
 pub use pin::CertificatePin;
 pub use profile::{Profile, ProfileError};

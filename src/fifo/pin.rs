@@ -12,7 +12,6 @@ use sha2::{Digest as _, Sha256};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The SHA-256 of a certificate in DER form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificatePin([u8; 32]);
 
@@ -28,7 +27,6 @@ impl FromStr for CertificatePin {
     }
 }
 
-/// Returns the settings of a client that trusts one certificate.
 pub(super) fn client_config(pin: CertificatePin) -> ClientConfig {
     let algorithms = ring::default_provider().signature_verification_algorithms;
     ClientConfig::builder()

@@ -73,7 +73,6 @@ impl ReadClient {
         self.session.sign_in().await.map(drop)
     }
 
-    /// Reads one VM; [`FifoError::NoSuchVm`] where there is none.
     pub async fn vm(&self, id: VmId) -> Result<VmRead> {
         let (doing, permission, path) =
             (&format!("read VM {id}"), &format!("vms→{id}→get"), &format!("vms/{id}"));

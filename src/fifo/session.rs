@@ -25,7 +25,6 @@ use url::form_urlencoded;
 
 const US: HeaderValue = HeaderValue::from_static(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")));
 
-/// How the API before 2016 wants the token.
 const X_SNARL_TOKEN: HeaderName = HeaderName::from_static("x-snarl-token");
 
 /// After so long without success a warning is logged, once.
@@ -39,7 +38,6 @@ const REFUSALS_BELIEVED: u32 = 3;
 
 #[derive(Clone, Debug)]
 pub enum Credentials {
-    /// A token, used as it is. It cannot be renewed.
     Token(SecretString),
     Password {
         user: String,
@@ -89,7 +87,6 @@ impl ClientSettings {
 pub struct Backoff {
     /// The first pause; each further one is twice as long. Jitter adds up to as much again.
     pub first: Duration,
-    /// The longest pause before jitter is added.
     pub max: Duration,
     /// The longest pause when FiFo says how long to wait (`Retry-After`).
     pub asked_max: Duration,
@@ -171,7 +168,6 @@ impl Session {
         self.settings.endpoint.to_string()
     }
 
-    /// Makes a request. `path` goes behind the part that all have in common.
     pub(super) fn request(&self, method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Request {
         let mut request = Request::new(Payload(body));
         *request.method_mut() = method;
@@ -227,7 +223,6 @@ impl Session {
         Ok(value)
     }
 
-    /// Gets a path, and returns the answer if it is the wanted one.
     pub(super) async fn get(
         &self,
         attempt: u32,

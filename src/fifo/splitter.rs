@@ -11,7 +11,6 @@ pub const MAX_ELEMENT_BYTES: usize = 64 << 20;
 /// How much of a body that is no list an error shows, in characters.
 const SHOWN_CHARS: usize = 80;
 
-/// What is wrong with a list as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// It ended before its closing bracket; also an answer without any body.
@@ -28,7 +27,6 @@ pub enum ListError {
 enum Place {
     Before,
     Within,
-    /// Behind the closing bracket.
     Ended,
 }
 
@@ -96,7 +94,6 @@ impl Splitter {
         self.check_length(self.buffer.len())
     }
 
-    /// Says whether the closing bracket has come: then the list is whole, however the connection ends.
     pub fn is_whole(&self) -> bool {
         self.place == Place::Ended
     }
@@ -148,7 +145,6 @@ impl Splitter {
     }
 }
 
-/// Gives the beginning of a body as a person can read it.
 pub(super) fn printable(body: &[u8]) -> String {
     let begin = String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN_CHARS)]);
     let shown = begin.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_CHARS);

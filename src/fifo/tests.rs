@@ -179,19 +179,6 @@ async fn a_whole_list_is_whole_even_if_the_connection_breaks_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_gives_up_when_its_time_is_over_and_reports_what_happened_last() {
-    let fifo = Scripted::new((0..100).map(|_| Status(503, &[], NOTHING)));
-    let begin = Instant::now();
-    let error = client(&fifo, token()).list().await.unwrap_err();
-    assert!(begin.elapsed() <= Duration::from_secs(120));
-    let message = message(&error);
-    assert!(message.contains("within 120 s") && message.contains("503 Service Unavailable"), "{message}");
-    let fifo = Scripted::new([Never]);
-    let error = client(&fifo, token()).vm(vm_id()).await.unwrap_err();
-    assert!(matches!(error, FifoError::TimedOut { attempts: 1, .. }));
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_will_not_pass_is_reported_at_once() {
     for (answer, words) in [
         (Status(403, &[], NOTHING), "cloud→vms→list"),

@@ -4,7 +4,7 @@
 //! writes some fields in another shape than FiFo of 2016 and later, both write an empty object as `[]` at times, and a
 //! field that FiFo has not set yet is missing, never `null`.
 
-use crate::inventory::{Backup, BackupId, Backups, RecordedState, StoredFile, UnreadableVm, Vm, VmId};
+use crate::inventory::{Backup, BackupId, Backups, Disk, RecordedState, StoredFile, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Datelike as _, Utc};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -170,7 +170,11 @@ impl WireBackup<'_> {
     /// Makes a backup of its record. Those of a VM share their comments.
     fn into_backup(self, id: BackupId, comments: &mut HashSet<Arc<str>>) -> Backup {
         let Object(WireFiles(mut files)) = self.files;
-        files.sort_unstable_by_key(|file| (file.size_bytes, file.has_checksum));
+        files.sort_unstable_by_key(|file| (file.size_bytes, file.has_checksum, file.disk));
+        // FiFo of 2015 has one at the top level, which is of the object if there is only one.
+        if let ([file], Some(Text(sha1))) = (files.as_mut_slice(), &self.sha1) {
+            file.sha1 = file.sha1.or(digest(sha1));
+        }
         let shared = |Text(comment): Text<'_>| {
             if !comments.contains(&*comment) {
                 comments.insert(Arc::from(&*comment));
@@ -202,7 +206,7 @@ trait FromObject<'de>: Default {
         is_empty.then(Self::default).ok_or_else(|| wrong("an array that is not empty"))
     }
 
-    fn from_text<E: Error>() -> Result<Self, E> {
+    fn from_text<E: Error>(_: &str) -> Result<Self, E> {
         Err(wrong("a string"))
     }
 }
@@ -233,8 +237,8 @@ impl<'de> FromObject<'de> for Backups {
 impl<'de> FromObject<'de> for WireFiles {
     fn from_map<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut files = Vec::new();
-        while let Some((IgnoredAny, Object(WireEntry(file)))) = map.next_entry()? {
-            files.push(file);
+        while let Some((Text(name), Object(WireEntry(file)))) = map.next_entry()? {
+            files.push(StoredFile { disk: Disk::of_object(&name), ..file });
         }
         Ok(Self(files))
     }
@@ -242,8 +246,8 @@ impl<'de> FromObject<'de> for WireFiles {
     /// FiFo of 2015 only names them.
     fn from_array<A: SeqAccess<'de>>(mut array: A) -> Result<Self, A::Error> {
         let mut files = Vec::new();
-        while let Some(Text(_)) = array.next_element()? {
-            files.push(StoredFile::default());
+        while let Some(Text(name)) = array.next_element()? {
+            files.push(StoredFile { disk: Disk::of_object(&name), ..StoredFile::default() });
         }
         Ok(Self(files))
     }
@@ -256,12 +260,13 @@ struct WireEntry(StoredFile);
 impl<'de> FromObject<'de> for WireEntry {
     fn from_map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let WireFile { size, sha1 } = FromObject::from_map(map)?;
-        Ok(Self(StoredFile { size_bytes: size, has_checksum: sha1.is_some() }))
+        let (has_checksum, sha1) = (sha1.is_some(), sha1.and_then(|Text(sha1)| digest(&sha1)));
+        Ok(Self(StoredFile { size_bytes: size, has_checksum, sha1, ..StoredFile::default() }))
     }
 
     /// The SHA-1 alone.
-    fn from_text<E: Error>() -> Result<Self, E> {
-        Ok(Self(StoredFile { size_bytes: None, has_checksum: true }))
+    fn from_text<E: Error>(text: &str) -> Result<Self, E> {
+        Ok(Self(StoredFile { has_checksum: true, sha1: digest(text), ..StoredFile::default() }))
     }
 }
 
@@ -287,12 +292,17 @@ impl<'de, T: FromObject<'de>> Deserialize<'de> for Object<T> {
                 T::from_array(array).map(Object)
             }
 
-            fn visit_str<E: Error>(self, _: &str) -> Result<Object<T>, E> {
-                T::from_text().map(Object)
+            fn visit_str<E: Error>(self, text: &str) -> Result<Object<T>, E> {
+                T::from_text(text).map(Object)
             }
         }
         deserializer.deserialize_any(ObjectVisitor(PhantomData))
     }
+}
+
+fn digest(hex: &str) -> Option<[u8; 20]> {
+    let mut digest = [0; 20];
+    hex::decode_to_slice(hex, &mut digest).ok().map(|()| digest)
 }
 
 /// Reads a value that is there: a `null` is not taken for nothing.

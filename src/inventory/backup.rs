@@ -104,11 +104,59 @@ pub enum MissingFileInfo {
 /// One stored object of a backup. Its name follows from those of the VM, the backup and the disk, and is not kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFile {
+    /// Which of the VM's disks it is of.
+    #[serde(default)]
+    pub disk: Disk,
+    /// The SHA-1 that FiFo has recorded.
+    #[serde(default)]
+    pub sha1: Option<[u8; 20]>,
+    /// Bytes stored so far.
     pub size_bytes: Option<u64>,
     /// Whether FiFo has written its SHA-1, which it does when the upload succeeded.
     pub has_checksum: bool,
 }
 
+/// A disk of a VM, as the names of datasets and objects end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Disk {
+    /// The zone itself: `zones/<vm>`, `<vm>/<backup>`.
+    #[default]
+    Zone,
+    /// A disk of a KVM guest: `zones/<vm>-disk0`, `<vm>/<backup>-disk0`.
+    Number(u16),
+    /// A name of another form.
+    Unknown,
+}
+
+impl Disk {
+    /// The length of a UUID.
+    const ID: usize = 36;
+
+    /// Reads the end of an object's name: what stands behind its last slash and the backup's UUID.
+    pub fn of_object(name: &str) -> Self {
+        let file = name.rsplit('/').next().unwrap_or(name);
+        match file.get(Self::ID..) {
+            Some("") => Self::Zone,
+            Some(end) => {
+                let number = end.strip_prefix("-disk").and_then(|digits| digits.parse().ok());
+                // Only the spelling that FiFo writes: not `-disk+1`, not `-disk01`.
+                let disk = number.map_or(Self::Unknown, Self::Number);
+                if disk.suffix() == end { disk } else { Self::Unknown }
+            }
+            None => Self::Unknown,
+        }
+    }
+
+    /// Returns what stands behind a UUID in the names of datasets and objects.
+    pub fn suffix(self) -> String {
+        match self {
+            Self::Zone | Self::Unknown => String::new(),
+            Self::Number(number) => format!("-disk{number}"),
+        }
+    }
+}
+
+/// The `state` of a backup's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordedState {
     /// No state: accepted, and not started (it may never start).

@@ -130,7 +130,7 @@ mod tests {
             parent: parent.map(id),
             local: LocalState::Unknown,
             local_size_bytes: None,
-            files: vec![StoredFile { size_bytes: Some(10), has_checksum: false }],
+            files: vec![StoredFile { size_bytes: Some(10), has_checksum: false, ..StoredFile::default() }],
             record_size_bytes: None,
             has_record_checksum: false,
         }

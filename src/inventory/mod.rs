@@ -7,7 +7,7 @@ mod chain;
 mod ids;
 mod vm;
 
-pub use backup::{Backup, LocalState, MissingFileInfo, RecordedState, StoredFile};
+pub use backup::{Backup, Disk, LocalState, MissingFileInfo, RecordedState, StoredFile};
 pub use backups::Backups;
 pub use chain::{Chain, ChainEnd, Restore, along_chains, chain_of, restorable};
 pub use ids::{BackupId, NotAUuid, VmId, vm_name};

@@ -190,13 +190,12 @@ fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) 
 
 fn unverified(name: &str, backup: &BackupView<'_>, counts_as: &str) -> (NoteCode, String) {
     let missing = match lacks(backup.backup) {
-        Some(MissingFileInfo::Files) => "FiFo lists no stored file, unlike for earlier backups",
-        Some(MissingFileInfo::Size) => "FiFo reports no size for a stored file, unlike for earlier backups",
-        Some(MissingFileInfo::Checksum) => {
-            "FiFo reports no checksum for a stored file, unlike for earlier backups"
-        }
-        None => "it could not be checked",
+        Some(MissingFileInfo::Files) => "lists no stored file",
+        Some(MissingFileInfo::Size) => "reports no size for a stored file",
+        Some(MissingFileInfo::Checksum) => "reports no checksum for a stored file",
+        None => "does not say whether it is whole",
     };
+    let missing = format!("FiFo {missing}, unlike for earlier backups");
     let text = format!("the {name} is marked as completed, but {missing}; it counts as {counts_as}");
     (NoteCode::Unverified, text)
 }

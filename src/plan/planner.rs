@@ -175,14 +175,10 @@ fn summary(vms: &[VmPlan]) -> Summary {
     summary
 }
 
+/// Makes the plan of a VM that is left out, because what was planned for it breaks these rules. Its note has all that somebody
+/// needs to see why the decision went wrong: the rules, and what both readings of them rest on. The policy is known by its file;
+/// metadata is left out, since it may hold secrets.
 fn left_out(planned: &VmPlan, vm: &Vm, broken: &[String], policies: &Policies, request: Request) -> VmPlan {
-    let note = Note::vm(NoteCode::InternalError, report(planned, vm, broken, policies, request));
-    VmPlan { policy: planned.policy.clone(), ..untouched(vm, Status::Fault, note) }
-}
-
-/// Writes all that somebody needs to see why the decision went wrong: the rules, and what both readings of them rest on. The
-/// policy is known by its file; metadata is left out, since it may hold secrets.
-fn report(planned: &VmPlan, vm: &Vm, broken: &[String], policies: &Policies, request: Request) -> String {
     let policy = match policies.policy_for(vm) {
         Match::One(Policy { name, source, .. }) => format!("{name} of {} ({})", source.file, source.sha256),
         Match::Unprotected => "none".to_owned(),
@@ -201,7 +197,8 @@ fn report(planned: &VmPlan, vm: &Vm, broken: &[String], policies: &Policies, req
         // Writing into a text cannot fail.
         _ = write!(text, "; {backup:?}");
     }
-    text
+    let note = Note::vm(NoteCode::InternalError, text);
+    VmPlan { policy: planned.policy.clone(), ..untouched(vm, Status::Fault, note) }
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use super::changeset::{Action, BackupKind, Create};
 use super::standing::{FUTURE_TOLERANCE, tells_files};
-use crate::inventory::{Backup, BackupId, LocalState, RecordedState, StoredFile, Vm};
+use crate::inventory::{Backup, BackupId, Disk, LocalState, RecordedState, StoredFile, Vm};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A stored object that is all that a good backup's should be; its size stands for none.
-pub(crate) const WHOLE: StoredFile = StoredFile { size_bytes: Some(u64::MAX), has_checksum: true };
+pub(crate) const WHOLE: StoredFile =
+    StoredFile { size_bytes: Some(u64::MAX), has_checksum: true, disk: Disk::Zone, sha1: None };
 
 /// Returns the backup that a create makes at about that instant, as it will be when it has completed and its snapshot is still
 /// there.

@@ -138,20 +138,6 @@ pub(super) fn recent_until(view: &VmView<'_>) -> impl Fn(DateTime<Utc>) -> DateT
     }
 }
 
-/// Finds the backups that are completed by FiFo's word, with all that they descend from, and hold more than an error
-/// message; by [position](crate::inventory::Backups::position).
-///
-/// One that cannot be restored all the same only counts as bad because of a number in the policy. That is reason enough to
-/// make another one, and not to delete it.
-fn whole_by_record(vm: &Vm) -> Vec<bool> {
-    let is_good = |backup: &Backup| {
-        backup.state == RecordedState::Completed
-            && backup.smallest_size_bytes().is_none_or(|bytes| bytes >= STREAM_BYTES_MIN)
-    };
-    let is_good: Vec<bool> = vm.backups.values().map(is_good).collect();
-    restorable(&vm.backups, &is_good)
-}
-
 /// Says whether an expired backup may be deleted by itself, whatever descends from it.
 ///
 /// A state that is not known here may be a later FiFo's word for one that is good, and what FiFo has started may still end.
@@ -168,7 +154,14 @@ fn may_go(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
 fn children_first<'v, 'a>(view: &'v VmView<'a>, expired: &[&'v BackupView<'a>]) -> Vec<&'v BackupView<'a>> {
     type Rank = Reverse<(bool, DateTime<Utc>, BackupId)>;
     let backups = &view.vm.backups;
-    let is_whole = whole_by_record(view.vm);
+    // What is whole by FiFo's word, with all that it descends from, and cannot be restored counts as bad because of a number in the
+    // policy. That is reason enough to make another one, and not to delete it.
+    let is_good = |backup: &Backup| {
+        backup.state == RecordedState::Completed
+            && backup.smallest_size_bytes().is_none_or(|bytes| bytes >= STREAM_BYTES_MIN)
+    };
+    let is_good: Vec<bool> = backups.values().map(is_good).collect();
+    let is_whole = restorable(backups, &is_good);
     let mut waits_for = vec![0_usize; backups.len()];
     (0..backups.len()).filter_map(|at| backups.parent_position(at)).for_each(|parent| waits_for[parent] += 1);
     let mut by_position: Vec<Option<&'v BackupView<'a>>> = vec![None; backups.len()];

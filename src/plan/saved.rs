@@ -5,7 +5,6 @@ use crate::inventory::VmId;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
-use std::io;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SavedPlanError {
@@ -17,7 +16,7 @@ pub enum SavedPlanError {
     OtherFormat { found: String },
     #[error("checksum mismatch: it was changed after it was made")]
     Changed,
-    /// It lists a VM twice, and what is listed twice could be done twice.
+    /// What is listed twice could be done twice.
     #[error("it lists the VM {vm} twice")]
     Twice { vm: VmId },
 }
@@ -29,28 +28,23 @@ impl Plan {
     /// It guards against damage and edits, not against an attacker: the permissions of the file do that.
     pub(super) fn sign(&mut self) {
         self.checksum = String::new();
-        let mut digest = Digested(Sha256::new());
-        // Writing into a digest cannot fail; if it ever did, the checksum would be one that fits nothing.
-        let written = serde_json::to_writer(&mut digest, self);
-        self.checksum = written.map(|()| hex::encode(digest.0.finalize())).unwrap_or_default();
+        // A plan can always be written; if one ever could not, its checksum would be one that fits nothing.
+        self.checksum =
+            serde_json::to_vec(self).map(|json| hex::encode(Sha256::digest(json))).unwrap_or_default();
     }
 
     /// Digests what it has for its VMs, without notes and fingerprints, which change while nothing else does.
     pub fn digest_without_notes(&self) -> [u8; 32] {
-        let mut digest = Digested(Sha256::new());
+        let mut digest = Sha256::new();
         for vm in &self.vms {
             let vm = VmPlan { notes: Vec::new(), fingerprint: None, ..vm.clone() };
-            // Writing into a digest cannot fail.
-            _ = serde_json::to_writer(&mut digest, &vm);
+            digest.update(serde_json::to_vec(&vm).unwrap_or_default());
         }
-        digest.0.finalize().into()
+        digest.finalize().into()
     }
 
-    /// Reads a saved plan.
-    ///
-    /// # Errors
-    ///
-    /// Whatever is not, to the last field, a plan of this [`FORMAT`] that matches its checksum and lists each VM once.
+    /// Reads a saved plan. An error is whatever is not, to the last field, a plan of this [`FORMAT`] that matches its checksum and
+    /// lists each VM once.
     pub fn from_json(json: &[u8]) -> Result<Self, SavedPlanError> {
         /// As much of any version's plan as says which version it is.
         #[derive(Deserialize)]
@@ -72,19 +66,6 @@ impl Plan {
             Some(vm) => Err(SavedPlanError::Twice { vm }),
             None => Ok(plan),
         }
-    }
-}
-
-struct Digested(Sha256);
-
-impl io::Write for Digested {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

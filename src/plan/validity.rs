@@ -40,21 +40,6 @@ fn behind(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> TimeDelta {
     view.now - occurrences.now()
 }
 
-/// Adds the instants at which time alone changes what is deleted from storage.
-fn push_prune_points(view: &VmView<'_>, push: &mut impl FnMut(DateTime<Utc>)) {
-    if let Some(newest) = view.newest_restorable() {
-        push(newest.taken + view.policy.max_age + TICK);
-    }
-    let recent_until = recent_until(view);
-    for backup in &view.backups {
-        push(backup.taken + PRUNE_AGE_MIN);
-        // The limit looks at the VM without those of the last days, where another one may be evidence.
-        push(backup.taken);
-        push(recent_until(backup.taken));
-        push(backup.taken + EVIDENCE_AGE_MAX);
-    }
-}
-
 /// Returns the next instant at which the input of a decision changes with time alone; `None` where it never does.
 pub(crate) fn next_turning_point(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Option<DateTime<Utc>> {
     let mut next: Option<DateTime<Utc>> = None;
@@ -98,7 +83,17 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, mut found: i
         }
     }
     if policy.prune && view.prune.is_requested {
-        push_prune_points(view, &mut push);
+        if let Some(newest) = view.newest_restorable() {
+            push(newest.taken + policy.max_age + TICK);
+        }
+        let recent_until = recent_until(view);
+        for backup in &view.backups {
+            push(backup.taken + PRUNE_AGE_MIN);
+            // The limit looks at the VM without those of the last days, where another one may be evidence.
+            push(backup.taken);
+            push(recent_until(backup.taken));
+            push(backup.taken + EVIDENCE_AGE_MAX);
+        }
     }
     if let Some(suspend) = &policy.suspend {
         push(suspend.until_instant);

@@ -99,9 +99,8 @@ impl fmt::Display for PolicyErrors {
 
 impl std::error::Error for PolicyErrors {}
 
-/// Writes findings for people: what, where, the line itself with the place marked, and what would be right.
-///
-/// Ends with a line break, unless there are none. `colour` adds ANSI escapes and nothing else.
+/// Writes findings for people: what, where, the line itself with the place marked, and what would be right; `colour` with ANSI
+/// escapes.
 pub fn render_text(diagnostics: &[Diagnostic], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let blocks: Vec<String> = diagnostics.iter().map(|it| renderer.render(&[group(it)]) + "\n").collect();

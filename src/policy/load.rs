@@ -36,11 +36,8 @@ pub struct SourceFile {
 }
 
 /// Reads the policies in files and folders: every `*.yaml` and `*.yml` below a folder, at any depth, hidden ones left out,
-/// and a file that is given by name whatever it is called. What is reached twice, by whatever way, is read once.
-///
-/// # Errors
-///
-/// All the mistakes of all the files, those that cannot be read and paths without any policy file among them.
+/// and a file that is given by name whatever it is called. What is reached twice, by whatever way, is read once. The error has
+/// all the mistakes of all the files, those that cannot be read and paths without any policy file among them.
 pub fn load(paths: &[PathBuf]) -> Result<Loaded, PolicyErrors> {
     find(paths, false)
 }

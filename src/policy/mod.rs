@@ -11,7 +11,6 @@ mod pattern;
 mod read;
 mod read_selector;
 mod schedule;
-mod schema;
 mod selector;
 mod source;
 mod units;
@@ -28,10 +27,13 @@ pub use name::Name;
 pub use pattern::Pattern;
 pub use read::is_name;
 pub use schedule::Schedule;
-pub use schema::SCHEMA;
 pub use selector::{MetadataValue, Number, Selector};
 pub use units::{duration as parse_duration, duration_text, size as parse_size};
 pub use zone::{Zone, minute_text, weekday_text};
+
+/// The JSON Schema (2020-12) of a policy, with which editors complete and check. It is written by hand; tests compare it with
+/// the reader.
+pub const SCHEMA: &str = include_str!("../../policies/policy.schema.json");
 
 #[cfg(test)]
 mod tests;

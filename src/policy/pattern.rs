@@ -31,11 +31,7 @@ enum Part {
 }
 
 impl Pattern {
-    /// Reads a pattern.
-    ///
-    /// # Errors
-    ///
-    /// When a bracket or brace is left open and the like; says what is wrong.
+    /// Reads a pattern; the error says what is wrong, such as a bracket that is left open.
     pub fn new(text: &str) -> Result<Self, String> {
         Ok(Self { text: text.to_owned(), id: text.parse().ok(), parts: parts(text)? })
     }

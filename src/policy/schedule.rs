@@ -35,9 +35,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Reads a cron expression of five fields: minute, hour, day of month, month, day of week.
-    ///
-    /// Names (`SUN`, `JAN`), ranges, steps, lists, `L` (last) and `#` (nth) are understood. Where both day fields are
+    /// Reads a cron expression. Names (`SUN`, `JAN`), ranges, steps, lists, `L` (last) and `#` (nth) are understood. Where both day fields are
     /// restricted, a day that fits either is meant, as in cron; with a `+` before the day of week, one that fits both.
     pub fn parse(text: &str, zone: Zone) -> Result<Self, ScheduleError> {
         let cron = Arc::new(Cron::parse(text)?);

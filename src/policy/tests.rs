@@ -1,5 +1,7 @@
 //! What a policy file means, from its text to the checked policy and its warnings.
 
+mod schema;
+
 use super::*;
 use crate::inventory::{Metadata, Vm, VmId};
 use chrono::TimeDelta;

@@ -11,11 +11,7 @@ pub(super) const DURATION_FORM: &str = "write a duration such as 90s, 15m, 4h, 2
 pub(super) const SIZE_FORM: &str = "write a size such as 64KiB, 1 MiB or a plain number of bytes";
 
 /// Reads a duration longer than nothing: whole numbers with the units `d`, `h`, `m` and `s`, each at most once, the longer
-/// first. A day is 24 hours.
-///
-/// # Errors
-///
-/// Says what is wrong with it, as the end of a sentence that begins with its name.
+/// first. A day is 24 hours. The error is the end of a sentence that begins with its name.
 pub fn duration(text: &str) -> Result<TimeDelta, &'static str> {
     if text.starts_with('-') {
         return Err("cannot be negative");
@@ -47,11 +43,7 @@ pub fn duration(text: &str) -> Result<TimeDelta, &'static str> {
     }
 }
 
-/// Reads a size in bytes: a whole number, alone or with `B`, `KiB`, `MiB`, `GiB` or `TiB`.
-///
-/// # Errors
-///
-/// Says what is wrong with it, as the end of a sentence that begins with its name.
+/// Reads a size in bytes: a whole number, alone or with `B`, `KiB`, `MiB`, `GiB` or `TiB`. Errors as of [`duration`].
 pub fn size(text: &str) -> Result<u64, &'static str> {
     let (number, unit) = split_after(text, |c| c.is_ascii_digit());
     let shift = match unit.trim_start_matches(' ') {
@@ -72,7 +64,6 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or("is far too large")
 }
 
-/// Splits a text after its first characters of a kind.
 fn split_after(text: &str, is_of_kind: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|c| !is_of_kind(c)).unwrap_or(text.len()))
 }

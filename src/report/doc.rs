@@ -147,20 +147,11 @@ impl Line {
     }
 }
 
-/// What stands left of a row of a tree.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Guides {
-    /// Left of its first line.
-    pub(super) first: String,
-    /// Left of the others.
-    pub(super) rest: String,
-}
-
 /// The number of steps of a chain that are indented; further ones stay at the last indentation.
 const LEVELS_MAX: usize = 8;
 
-/// Draws the branches of a tree; none where it is a table.
-pub(super) fn guides(rows: &[Row]) -> Vec<Guides> {
+/// Draws the branches of a tree, left of the first line of each row and of its others; none where it is a table.
+pub(super) fn guides(rows: &[Row]) -> Vec<(String, String)> {
     // Read from the end, so that it is known of each whether a sibling and whether a child follows.
     let mut goes_on: Vec<bool> = Vec::new();
     let mut all = Vec::with_capacity(rows.len());
@@ -184,7 +175,7 @@ pub(super) fn guides(rows: &[Row]) -> Vec<Guides> {
             Some(depth) if depth < LEVELS_MAX => bar(has_child),
             Some(_) => "  ",
         };
-        all.push(Guides { first: format!("{beside}{own}"), rest: format!("{beside}{own_below}{below}") });
+        all.push((format!("{beside}{own}"), format!("{beside}{own_below}{below}")));
         goes_on.truncate(depth + 1);
         goes_on[depth] = true;
         depth_below = depth;

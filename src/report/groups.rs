@@ -10,6 +10,24 @@ const ALONE_MAX: usize = 30;
 /// The largest number of VMs that the heading of a group names; a larger group has the patterns of their names.
 const NAMED_MAX: usize = 3;
 
+/// Returns a key by which names sort with the numbers in them by value: `app-2` before `app-10`.
+pub(super) fn natural(name: &str) -> (Vec<(String, usize, String)>, String) {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let (text, after) =
+            rest.split_at(rest.find(|letter: char| letter.is_ascii_digit()).unwrap_or(rest.len()));
+        let (digits, after) =
+            after.split_at(after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len()));
+        // A digit stands for all of them, so that other signs keep their places before and behind.
+        let text = if digits.is_empty() { text.to_owned() } else { format!("{text}0") };
+        let digits = digits.trim_start_matches('0');
+        parts.push((text, digits.len(), digits.to_owned()));
+        rest = after;
+    }
+    (parts, name.to_owned())
+}
+
 /// Puts VMs with the same key together, in the order of the first of each, where they are many.
 pub(super) fn grouped<V: Copy, K: Ord>(vms: &[V], key: impl Fn(&V) -> K, is_each_alone: bool) -> Vec<Vec<V>> {
     if is_each_alone || vms.len() <= ALONE_MAX {
@@ -75,4 +93,14 @@ pub(super) fn entry_head(vms: &[(&str, Option<VmId>)], policy: Option<&str>) -> 
         }
     };
     Entry { name, id, policy: policy.unwrap_or_default().to_owned(), lines: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_in_names_compare_by_value() {
+        let mut names = ["app-10", "app-2", "app", "app-02", "app-2b", "web-1", "app-1", "-", "0", ""];
+        names.sort_by_cached_key(|name| super::natural(name));
+        assert_eq!(names, ["", "-", "0", "app", "app-1", "app-02", "app-2", "app-2b", "app-10", "web-1"]);
+    }
 }

@@ -2,15 +2,15 @@
 //! notification and log are views of these.
 
 use super::exit::{Exit, Failure};
+use super::verify::KnownVms;
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
 use crate::insight::Overview;
-use crate::plan::VmPlan;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The summary of one run. It fills while the run is in progress; what a run did not reach stays empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunSummary {
     /// The command: `reconcile` or `apply`.
     pub command: &'static str,
@@ -22,12 +22,13 @@ pub struct RunSummary {
     pub began: DateTime<Utc>,
     /// The health of the VMs at the last reading of FiFo; `None` for a run that did not get so far.
     pub overview: Option<Overview>,
-    /// How many actions of each kind the run was to carry out; `None` for a run that did not get so far.
-    pub planned: Option<BTreeMap<ActionKind, usize>>,
+    /// What `verify` and `rehearse` had proven when the run began.
+    pub verified: KnownVms,
     /// The result of each action; `None` for a run that carried out nothing.
     pub report: Option<RunReport>,
-    /// How many deletes from storage were too many for one VM at once, so that none of them was planned.
-    pub refused_deletes: usize,
+    /// How many deletes from storage were too many for one VM at once, so that none of them was planned; `None` for a run that
+    /// did not get so far.
+    pub refused_deletes: Option<usize>,
     /// Why the run failed as a whole.
     pub failure: Option<Failure>,
     /// How the run ended; `None` while it goes on.
@@ -44,28 +45,7 @@ pub struct RunEnd {
 impl RunSummary {
     /// Starts a summary; nothing is known yet.
     pub fn new(command: &'static str, began: DateTime<Utc>) -> Self {
-        Self {
-            command,
-            endpoint: None,
-            identity: None,
-            began,
-            overview: None,
-            planned: None,
-            report: None,
-            refused_deletes: 0,
-            failure: None,
-            ended: None,
-        }
-    }
-
-    /// Enters what the run was to carry out.
-    pub fn plan(&mut self, vms: &[VmPlan]) {
-        const KINDS: [ActionKind; 3] = [ActionKind::Create, ActionKind::DeleteLocal, ActionKind::DeleteCloud];
-        let mut planned: BTreeMap<ActionKind, usize> = KINDS.map(|kind| (kind, 0)).into();
-        for action in vms.iter().flat_map(VmPlan::due_actions) {
-            *planned.entry(ActionKind::from(action)).or_default() += 1;
-        }
-        self.planned = Some(planned);
+        Self { command, began, ..Self::default() }
     }
 
     /// Enters the end of the run.
@@ -124,6 +104,8 @@ pub struct RunHistory {
     pub last_success: Option<DateTime<Utc>>,
     /// How the VMs stood when they were last read by any run.
     pub overview: Option<Overview>,
+    /// What `verify` and `rehearse` have proven.
+    pub verified: KnownVms,
     /// How many runs have ended, by their outcome.
     pub runs: BTreeMap<&'static str, u64>,
     /// How many actions have ended, by what they were and how they ended.
@@ -149,6 +131,7 @@ impl RunHistory {
         for (key, count) in summary.action_counts() {
             *self.actions.entry(key).or_default() += count;
         }
+        self.verified.clone_from(&summary.verified);
         if summary.overview.is_some() {
             self.overview.clone_from(&summary.overview);
         }

@@ -3,10 +3,12 @@
 
 use super::escape::is_acted_on;
 use super::run::Vms;
+use super::verify::{KnownVms, Verified, verified};
 use crate::apply::SafetyStop;
 use crate::insight::Comparison;
 use crate::insight::show::Explanation;
 use crate::insight::status::{Health, VmHealth};
+use crate::inventory::VmId;
 use crate::plan::{Note, Plan};
 use crate::simulate::{PolicySimulation, Simulation};
 use chrono::{DateTime, Utc};
@@ -14,6 +16,7 @@ use schemars::Schema;
 use schemars::transform::transform_subschemas;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Writes text inside JSON so that neither a terminal nor a CI system obeys it: what these would act on becomes an escape such
@@ -53,6 +56,16 @@ impl Write for Harmless<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+/// Writes the result of a verification.
+pub fn verify(report: &crate::verify::Report, out: &mut dyn Write) -> io::Result<()> {
+    write(report, None, out)
+}
+
+/// Writes the result of a rehearsal.
+pub fn rehearsed(rehearsed: &crate::verify::Rehearsed, out: &mut dyn Write) -> io::Result<()> {
+    write(rehearsed, None, out)
 }
 
 /// Writes a document, indented and with a line end behind it; with `safety_stop` in it where there is one.
@@ -115,8 +128,23 @@ pub fn comparison(
 }
 
 /// Writes VMs' backups with why they are kept, in the format `fifo-retain.show/1`.
-pub fn show(explained: &Explanation, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
-    write(&Formatted { format: "fifo-retain.show/1", data: explained }, stop, out)
+///
+/// What `verify` and `rehearse` have proven stands under `verified`, where there is anything.
+pub fn show(
+    explained: &Explanation,
+    known: &KnownVms,
+    stop: Option<&SafetyStop>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        #[serde(flatten)]
+        explained: &'a Explanation,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        verified: BTreeMap<VmId, Verified<'a>>,
+    }
+    let data = Shown { explained, verified: verified(known) };
+    write(&Formatted { format: "fifo-retain.show/1", data }, stop, out)
 }
 
 /// Writes a simulation, in the format `fifo-retain.simulation/1`; with `against` that of the policies before as well.
@@ -141,7 +169,14 @@ pub fn simulation(
 }
 
 /// Writes the status of VMs, in the format `fifo-retain.status/1`.
-pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
+///
+/// What `verify` and `rehearse` have proven stands under `verified`, where there is anything.
+pub fn status(
+    health: &Health,
+    known: &KnownVms,
+    stop: Option<&SafetyStop>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     #[derive(Serialize)]
     struct Status<'a> {
         format: &'static str,
@@ -150,6 +185,8 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
         timezone: &'a str,
         #[serde(serialize_with = "vm_statuses")]
         vms: &'a [VmHealth],
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        verified: BTreeMap<VmId, Verified<'a>>,
         summary: Summary,
     }
     #[derive(Serialize)]
@@ -161,7 +198,8 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
     let Health { at, endpoint, timezone, vms } = health;
     let suspended = vms.iter().filter(|vm| vm.is_suspended).count();
     let summary = Summary { vms: Vms::of(health), suspended };
-    write(&Status { format: "fifo-retain.status/1", at: *at, endpoint, timezone, vms, summary }, stop, out)
+    let (format, verified) = ("fifo-retain.status/1", verified(known));
+    write(&Status { format, at: *at, endpoint, timezone, vms, verified, summary }, stop, out)
 }
 
 /// Writes VMs one after the other, so that only one of them is there with its advice.

@@ -18,7 +18,6 @@ pub mod json;
 mod layout;
 pub mod markdown;
 pub mod metrics;
-mod natural;
 mod notes;
 pub mod page;
 pub mod plan;
@@ -29,6 +28,7 @@ pub mod status;
 pub mod stop;
 mod style;
 pub mod text;
+pub mod verify;
 mod words;
 
 #[cfg(test)]

@@ -4,32 +4,6 @@ use super::doc::Line;
 use super::style::Tone;
 use crate::insight::status::VmHealth;
 use crate::plan::{Note, NoteCode, Status};
-use std::fmt;
-
-/// Something that is wrong with a backup, in the singular: `failed backup`.
-#[derive(Clone, Copy)]
-pub(super) enum ProblemName {
-    /// An adjective of the backup.
-    Flaw(&'static str),
-    /// Another noun.
-    Other(&'static str),
-}
-
-impl ProblemName {
-    /// Returns it where it stands before the name of a backup.
-    pub(super) fn flaw(self) -> Option<&'static str> {
-        if let Self::Flaw(flaw) = self { Some(flaw) } else { None }
-    }
-}
-
-impl fmt::Display for ProblemName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flaw(flaw) => write!(f, "{flaw} backup"),
-            Self::Other(name) => f.write_str(name),
-        }
-    }
-}
 
 /// When a note is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,18 +68,26 @@ pub(super) fn is_problem(note: &Note) -> bool {
     note.advice.is_some() || wording(note).0 == Tone::Wait
 }
 
-/// Returns what is wrong with the backup that a note is about; `None` where nothing is, or it is about none.
-pub(super) fn problem_of(note: &Note) -> Option<ProblemName> {
-    match note.code {
-        NoteCode::Unreadable if note.backup.is_some() => Some(ProblemName::Other("unreadable backup record")),
-        NoteCode::OrphanedSnapshot => Some(ProblemName::Other("orphaned snapshot")),
+/// Returns what is wrong with the backup that a note is about, as an adjective; `None` where it is not the backup.
+pub(super) fn flaw_of(note: &Note) -> Option<&'static str> {
+    let is_flaw = matches!(
+        note.code,
         NoteCode::Unverified
-        | NoteCode::FutureTimestamp
-        | NoteCode::Stuck
-        | NoteCode::Hollow
-        | NoteCode::FailedBackup
-        | NoteCode::Unrestorable => Some(ProblemName::Flaw(wording(note).1)),
-        _ => None,
+            | NoteCode::FutureTimestamp
+            | NoteCode::Stuck
+            | NoteCode::Hollow
+            | NoteCode::FailedBackup
+            | NoteCode::Unrestorable
+    );
+    is_flaw.then(|| wording(note).1)
+}
+
+/// Returns what is wrong with a single backup, in the singular: `failed backup`; `None` where nothing is.
+pub(super) fn problem_of(note: &Note) -> Option<String> {
+    match note.code {
+        NoteCode::Unreadable if note.backup.is_some() => Some("unreadable backup record".to_owned()),
+        NoteCode::OrphanedSnapshot => Some("orphaned snapshot".to_owned()),
+        _ => flaw_of(note).map(|flaw| format!("{flaw} backup")),
     }
 }
 

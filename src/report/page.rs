@@ -7,6 +7,7 @@ use super::status::{entries, totals, verdict_text, worst_first};
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
+use super::verify::{KnownVms, with_proofs};
 use super::words::{
     action_text, counted, counts_text, instant_text, listed, outcome_text, span_text, vm_id, vm_name,
 };
@@ -47,11 +48,13 @@ pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
     let title =
         endpoint.map_or_else(|| "fifo-retain".to_owned(), |endpoint| format!("fifo-retain: {endpoint}"));
     let vms = health.as_ref().map_or_else(|| html! {}, |health| fleet(health, true));
-    html::page(&title, &about, &document(history, health.as_ref(), now), &vms, &footer)
+    let doc = document(history, health.as_ref(), now);
+    let doc = health.as_ref().map_or(doc.clone(), |health| proofs(doc, health, &history.verified));
+    html::page(&title, &about, &doc, &vms, &footer)
 }
 
 /// Writes the page of `status`: the same VMs without any run.
-pub fn status_page(health: &Health, stop: Option<&SafetyStop>, identity: &str) -> String {
+pub fn status_page(health: &Health, known: &KnownVms, stop: Option<&SafetyStop>, identity: &str) -> String {
     let alarms = stop.map(stop::blocks).unwrap_or_default();
     let out = out_text(health);
     let headline = if out.is_empty() {
@@ -70,7 +73,13 @@ pub fn status_page(health: &Health, stop: Option<&SafetyStop>, identity: &str) -
         health.timezone
     );
     let title = format!("fifo-retain: {}", health.endpoint);
-    html::page(&title, &about, &Doc { alarms, blocks, ..Doc::default() }, &fleet(health, false), &footer)
+    let doc = proofs(Doc { alarms, blocks, ..Doc::default() }, health, known);
+    html::page(&title, &about, &doc, &fleet(health, false), &footer)
+}
+
+fn proofs(doc: Doc, health: &Health, known: &KnownVms) -> Doc {
+    let vms: Vec<_> = health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
+    with_proofs(doc, known, &vms)
 }
 
 /// Reports what is wrong with VMs, and counts them all.

@@ -1,9 +1,8 @@
 //! The document of a plan: what is to be done to which VM and why, then what is worth knowing, then the counts.
 
 use super::doc::{Block, Doc, Entry, Line};
-use super::groups::{entry_head, gathered, grouped, same_or_example};
-use super::natural;
-use super::notes::{ProblemName, is_explanation, is_held_back, note_line, problem_of};
+use super::groups::{entry_head, gathered, grouped, natural, same_or_example};
+use super::notes::{flaw_of, is_explanation, is_held_back, note_line, problem_of};
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
@@ -91,7 +90,7 @@ fn is_shown(vm: &VmPlan, detail: Detail) -> bool {
 /// Reports VMs in natural order; those with the same change as one, where there are many.
 fn entries(vms: &[&VmPlan], detail: Detail) -> Vec<Entry> {
     let mut vms = vms.to_vec();
-    vms.sort_by(|a, b| natural::compare(&a.alias, &b.alias));
+    vms.sort_by_cached_key(|vm| natural(&vm.alias));
     grouped(&vms, key, detail == Detail::Full).iter().map(|vms| entry(vms, detail)).collect()
 }
 
@@ -105,8 +104,8 @@ fn label(vm: &VmPlan, action: &Action) -> String {
         }
         Action::DeleteLocal(DeleteLocal { tier, taken: None, .. }) => format!("the new {tier}"),
         Action::DeleteLocal(DeleteLocal { tier, backup, .. }) => {
-            let notes = vm.notes.iter().filter(|note| backup.is_some() && note.backup == *backup);
-            let flaw = notes.filter_map(problem_of).find_map(ProblemName::flaw);
+            let mut notes = vm.notes.iter().filter(|note| backup.is_some() && note.backup == *backup);
+            let flaw = notes.find_map(flaw_of);
             flaw.map_or_else(|| tier.clone(), |flaw| format!("{flaw} {tier}"))
         }
         Action::DeleteCloud(DeleteCloud { tier, .. }) => tier.clone(),
@@ -315,16 +314,15 @@ fn remarks(plan: &Plan, detail: Detail) -> Vec<(Tone, String)> {
 
 /// Counts what is wrong with single backups, over all VMs; `None` when nothing is.
 fn problems(vms: &[VmPlan]) -> Option<String> {
-    let mut counts: BTreeMap<NoteCode, (usize, ProblemName)> = BTreeMap::new();
+    let mut counts: BTreeMap<NoteCode, (usize, String)> = BTreeMap::new();
     let mut troubled = 0;
     for vm in vms {
-        let before: usize = counts.values().map(|(count, _)| count).sum();
-        for (code, name) in vm.notes.iter().filter_map(|note| Some((note.code, problem_of(note)?))) {
+        let found: Vec<_> = vm.notes.iter().filter_map(|note| Some((note.code, problem_of(note)?))).collect();
+        troubled += usize::from(!found.is_empty());
+        for (code, name) in found {
             counts.entry(code).or_insert((0, name)).0 += 1;
         }
-        troubled += usize::from(counts.values().map(|(count, _)| count).sum::<usize>() > before);
     }
-    let parts: Vec<String> =
-        counts.into_values().map(|(count, what)| counted(count, &what.to_string())).collect();
+    let parts: Vec<String> = counts.into_values().map(|(count, what)| counted(count, &what)).collect();
     (troubled > 0).then(|| format!("{} on {}", parts.join(", "), counted(troubled, "VM")))
 }

@@ -77,14 +77,14 @@ impl ProblemCode {
 }
 
 impl Problem {
+    /// Makes one; `at` names the VM that it is about.
+    fn new(code: ProblemCode, at: Option<(Option<VmId>, &str)>, message: &str, advice: Option<&str>) -> Self {
+        let (vm, alias) = at.map_or((None, None), |(vm, alias)| (vm, Some(alias.to_owned())));
+        Self { code, vm, alias, message: visible(message), advice: advice.map(visible) }
+    }
+
     fn of_vm(vm: &VmHealth, code: ProblemCode, message: &str, note: Option<&Note>) -> Self {
-        Self {
-            code,
-            vm: vm.uuid,
-            alias: Some(vm.alias.clone()),
-            message: visible(message),
-            advice: note.and_then(|note| note.advice).map(str::to_owned),
-        }
+        Self::new(code, Some((vm.uuid, &vm.alias)), message, note.and_then(|note| note.advice))
     }
 }
 
@@ -98,31 +98,21 @@ pub(super) fn problems(run: &RunSummary) -> Vec<Problem> {
 
 /// Lists what went wrong in a run itself.
 pub(super) fn run_problems(run: &RunSummary) -> Vec<Problem> {
-    let failure = run.failure.as_ref().map(|failure| Problem {
-        code: ProblemCode::RunFailed,
-        vm: None,
-        alias: None,
-        message: visible(&failure.causes.join(": ")),
-        advice: failure.hint.as_deref().map(visible),
+    let failure = run.failure.as_ref().map(|failure| {
+        Problem::new(ProblemCode::RunFailed, None, &failure.causes.join(": "), failure.hint.as_deref())
     });
-    let of_vm = |code, vm, alias: &String, message: &str| Problem {
-        code,
-        vm: Some(vm),
-        alias: Some(alias.clone()),
-        message: visible(message),
-        advice: None,
-    };
     let reports = || run.report.iter();
-    let alarms = reports().flat_map(|report| &report.alarms);
-    let alarms =
-        alarms.map(|alarm| of_vm(ProblemCode::CascadeAlarm, alarm.vm, &alarm.alias, &alarm.to_string()));
+    let alarms = reports().flat_map(|report| &report.alarms).map(|alarm| {
+        let at = Some((Some(alarm.vm), alarm.alias.as_str()));
+        Problem::new(ProblemCode::CascadeAlarm, at, &alarm.to_string(), None)
+    });
     let steps =
         reports().flat_map(|report| &report.vms).flat_map(|vm| vm.steps.iter().map(move |step| (vm, step)));
     let failed =
         steps.filter(|(_, step)| matches!(step.ending, ActionOutcome::Failed | ActionOutcome::Unverified));
     let failed = failed.map(|(vm, step)| {
         let message = format!("{}: {}", action_text(step.kind), step.message);
-        of_vm(ProblemCode::ActionFailed, vm.at.vm, &vm.at.alias, &message)
+        Problem::new(ProblemCode::ActionFailed, Some((Some(vm.at.vm), &vm.at.alias)), &message, None)
     });
     failure.into_iter().chain(alarms).chain(failed).collect()
 }
@@ -182,8 +172,8 @@ pub fn summary(run: &RunSummary) -> String {
     } else if let Some(report) = &run.report {
         text.push_str(&format!(" {}", counts_text(&report.tally())));
     }
-    if run.refused_deletes > 0 {
-        text.push_str(&format!(" Too many deletes from storage at once: {}.", run.refused_deletes));
+    if let Some(count) = run.refused_deletes.filter(|count| *count > 0) {
+        text.push_str(&format!(" Too many deletes from storage at once: {count}."));
     }
     text
 }

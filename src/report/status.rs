@@ -1,8 +1,7 @@
 //! The document of the status of VMs: a table, what is wrong with those that are out, then the counts.
 
 use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
-use super::groups::{entry_head, grouped, same_or_example};
-use super::natural;
+use super::groups::{entry_head, grouped, natural, same_or_example};
 use super::notes::{is_problem, note_line};
 use super::stop;
 use super::style::Tone;
@@ -83,7 +82,7 @@ pub(super) fn worst_first(health: &Health) -> Vec<&VmHealth> {
         BackupHealth::Unprotected => 6,
     };
     let mut vms: Vec<&VmHealth> = health.vms.iter().collect();
-    vms.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| natural::compare(&a.alias, &b.alias)));
+    vms.sort_by_cached_key(|vm| (rank(vm), natural(&vm.alias)));
     vms
 }
 

@@ -11,7 +11,6 @@ use std::path::Path;
 /// The largest file that is read as a plan, in bytes: a plan of a hundred thousand VMs.
 const PLAN_BYTES_MAX: u64 = 256 << 20;
 
-/// What is approved.
 pub(super) enum Approved {
     Everything,
     /// What a plan lists that a person has seen and agreed to.
@@ -55,7 +54,6 @@ impl SavedFile {
             .hint("give --prune to delete them, or make a plan without them: `fifo-retain plan --out FILE`"))
     }
 
-    /// Refuses a plan that was made for another FiFo.
     pub(super) fn refuse_other_endpoint(&self, endpoint: &str) -> Result<(), Failure> {
         if self.plan.endpoint == endpoint {
             return Ok(());
@@ -77,7 +75,6 @@ impl Approved {
         }
     }
 
-    /// Takes of the plan made now what is approved.
     pub(super) fn work(&self, now: &Plan) -> ConfirmedPlan {
         match self {
             Self::Everything => {
@@ -160,7 +157,6 @@ fn has_typed(deletes: usize) -> Result<bool, Failure> {
     Ok(is_number(&ask_line(&question)?.unwrap_or_default(), deletes))
 }
 
-/// Says whether an answer is just that number.
 fn is_number(answer: &str, number: usize) -> bool {
     answer.trim() == number.to_string()
 }

@@ -102,7 +102,6 @@ struct Scheduler<'a> {
     memory: Memory,
 }
 
-/// How the loop goes on after a run.
 enum Next {
     AsPlanned,
     AtOnce,
@@ -132,7 +131,6 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Does one run and reports its result.
     async fn run_and_report(&mut self, next: Instant, hangups: &mut Signal) -> Next {
         let host = self.host;
         self.reporting.open_channels();

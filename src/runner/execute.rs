@@ -61,7 +61,6 @@ pub(super) fn timing(is_sandbox: bool) -> Timing {
     }
 }
 
-/// All who get every event.
 pub(super) struct Watchers<'a> {
     host: &'a Host,
     alarms: &'a AlarmRecorder,

@@ -13,9 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The time after which an unreachable FiFo is reported.
 const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The hint for a failed connection.
 const CHECK_ADDRESS: &str = "check the address (--endpoint, FIFO_ENDPOINT or the profile), whether FiFo is up, and whether it \
                              can be reached from this machine";
 /// How long an upload takes in the built-in FiFo: long enough to be seen, short enough to be waited for.
@@ -32,7 +30,6 @@ pub struct Target {
     pub timeout: Duration,
 }
 
-/// Where a FiFo is.
 pub enum Place {
     /// The built-in one, with the file of its world.
     Sandbox(PathBuf),
@@ -50,7 +47,6 @@ pub struct Settings {
     pub proxy: Option<String>,
 }
 
-/// A connection to a FiFo.
 pub struct Fifo {
     client: ReadClient,
     sandbox: Option<RunningSandbox>,
@@ -88,7 +84,6 @@ impl Target {
         format!("{who}, API version {}", settings.api.as_str())
     }
 
-    /// Says whether it is the built-in one.
     pub fn is_sandbox(&self) -> bool {
         matches!(self.place, Place::Sandbox(_))
     }
@@ -139,12 +134,10 @@ impl Target {
 }
 
 impl Fifo {
-    /// Says as whom it is signed in to; see [`Target::identity`].
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
-    /// Returns the client, which can only read.
     pub fn read(&self) -> &ReadClient {
         &self.client
     }
@@ -154,12 +147,10 @@ impl Fifo {
         &self.name
     }
 
-    /// Reads the list of VMs, and hands each over.
     pub async fn visit(&self, visitor: &mut impl VmVisitor) -> Result<ListSummary, Failure> {
         self.client.visit(visitor).await.map_err(|error| self.failure(&error))
     }
 
-    /// Says what an error means, and what to check.
     pub fn failure(&self, error: &FifoError) -> Failure {
         let FifoError::Connection { source, endpoint, .. } = error else {
             let asks = error.is_silence();
@@ -171,23 +162,25 @@ impl Fifo {
         let place = format!("{endpoint}{through}");
         let causes: Vec<String> = causes(source).map(ToString::to_string).collect();
         let cause = causes.last().map_or("", String::as_str);
-        match source.kind() {
+        let (message, hint) = match source.kind() {
             TransportErrorKind::NotSent if causes.iter().any(|cause| cause == "dns error") => {
-                Failure::new(format!("failed to connect to {place}: the host name is not known ({cause})"))
-                    .hint(CHECK_ADDRESS)
+                (format!("failed to connect to {place}: the host name is not known ({cause})"), CHECK_ADDRESS)
             }
-            TransportErrorKind::NotSent => {
-                Failure::new(format!("failed to connect to {place}: {cause}")).hint(CHECK_ADDRESS)
+            TransportErrorKind::NotSent => (format!("failed to connect to {place}: {cause}"), CHECK_ADDRESS),
+            TransportErrorKind::NotTls => (
+                format!("what answers at {place} does not speak TLS"),
+                "is it http:// instead of https://, or another port?",
+            ),
+            TransportErrorKind::NotHttp => (
+                format!("what answers at {place} does not speak HTTP"),
+                "is it https:// instead of http://, or another port?",
+            ),
+            TransportErrorKind::Untrusted => {
+                return Failure::of(error).hint(certificate_hint(cause, endpoint));
             }
-            TransportErrorKind::NotTls => Failure::new(format!("what answers at {place} does not speak TLS"))
-                .hint("is it http:// instead of https://, or another port?"),
-            TransportErrorKind::NotHttp => {
-                Failure::new(format!("what answers at {place} does not speak HTTP"))
-                    .hint("is it https:// instead of http://, or another port?")
-            }
-            TransportErrorKind::Untrusted => Failure::of(error).hint(certificate_hint(cause, endpoint)),
-            TransportErrorKind::Lost => Failure::of(error).hint(IS_IT_RIGHT),
-        }
+            TransportErrorKind::Lost => return Failure::of(error).hint(IS_IT_RIGHT),
+        };
+        Failure::new(message).hint(hint)
     }
 
     /// Closes it; the built-in FiFo saves its world.
@@ -198,12 +191,13 @@ impl Fifo {
     }
 }
 
-/// The hint where nothing has answered.
 const IS_IT_RIGHT: &str = "is the endpoint right, and can it be reached from here?";
 
 /// Says what to do about a certificate that is not trusted, by the words of what is wrong with it.
 fn certificate_hint(cause: &str, endpoint: &str) -> String {
-    const HINTS: [(&str, &str); 7] = [
+    const WEAK: &str = "its signature or key is of a kind that is not accepted any more: make one with RSA of 2048 bits or ECDSA, \
+                        and SHA-256";
+    const HINTS: [(&str, &str); 9] = [
         (
             "another one is pinned",
             "is it another server, or has its certificate been renewed? compare the fingerprints before you pin the new one",
@@ -223,24 +217,17 @@ fn certificate_hint(cause: &str, endpoint: &str) -> String {
             "CaUsedAsEndEntity",
             "it is a server's and an authority's at once (CA:TRUE): make one that is only the server's",
         ),
+        ("Signature", WEAK),
+        ("KeySize", WEAK),
     ];
-    let algorithm = "its signature or key is of a kind that is not accepted any more: make one with RSA of 2048 bits or ECDSA, and \
-                     SHA-256";
-    let hint = HINTS.iter().find(|(words, _)| cause.contains(words)).map(|(_, hint)| *hint);
-    let hint = hint.unwrap_or(if cause.contains("Signature") || cause.contains("KeySize") {
-        algorithm
-    } else {
-        "name the certificate of the authority that signed it with --ca-file"
-    });
+    let otherwise = "name the certificate of the authority that signed it with --ca-file";
+    let hint = HINTS.iter().find(|(words, _)| cause.contains(words)).map_or(otherwise, |(_, hint)| hint);
     let host = endpoint.split("://").last().unwrap_or(endpoint);
-    let host = if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
-        host.to_owned()
-    } else {
-        format!("{host}:443")
-    };
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let port = if has_port { "" } else { ":443" };
     format!(
-        "{hint}; or trust exactly this one with --pin-sha256; `openssl s_client -connect {host} </dev/null | openssl x509 -noout -text \
-             -fingerprint -sha256` shows it"
+        "{hint}; or trust exactly this one with --pin-sha256; `openssl s_client -connect {host}{port} </dev/null | openssl x509 \
+         -noout -text -fingerprint -sha256` shows it"
     )
 }
 

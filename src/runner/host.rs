@@ -2,7 +2,9 @@
 
 use super::output::Output;
 use crate::apply::{Clock, Holder, Lock, LockError, SafetyStop, StopFile};
+use crate::report::verify::KnownVms;
 use crate::report::{Exit, Failure};
+use crate::verify::Known;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -14,7 +16,6 @@ use std::process;
 const LOCK_ROUTINE_MAX: TimeDelta = TimeDelta::hours(24);
 
 pub struct Host {
-    /// The clock of this machine.
     pub clock: fn() -> DateTime<Utc>,
     /// The folder for lock, journal and safety stop, whether or not it is there; or why there is none.
     pub state_dir: Result<PathBuf, Failure>,
@@ -40,7 +41,6 @@ impl Host {
         micros ^ u64::from(process::id()).rotate_right(16)
     }
 
-    /// Returns the state folder, whether or not it is there.
     pub fn state_dir(&self) -> Result<&Path, Failure> {
         self.state_dir.as_deref().map_err(Clone::clone)
     }
@@ -56,7 +56,6 @@ impl Host {
         Ok(folder)
     }
 
-    /// Names the safety stop for a FiFo.
     pub fn stop_file(&self, endpoint: &str) -> Result<StopFile, Failure> {
         Ok(StopFile::new(self.state_dir()?, endpoint))
     }
@@ -64,6 +63,18 @@ impl Host {
     /// Reads the safety stop for a FiFo, for those who only show it. Where there is no state folder there is none.
     pub fn safety_stop(&self, endpoint: &str) -> Option<SafetyStop> {
         self.stop_file(endpoint).ok()?.read()
+    }
+
+    /// Returns what `verify` and `rehearse` have proven of a FiFo's VMs, whatever store that is from, for those who only show it.
+    pub fn verified(&self, endpoint: &str) -> KnownVms {
+        let Ok(state_dir) = self.state_dir() else { return KnownVms::new() };
+        match Known::read(state_dir, endpoint, None) {
+            Ok(known) => known.map(|known| known.vms).unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!("{error}; what earlier verifications found out is not shown");
+                KnownVms::new()
+            }
+        }
     }
 
     /// Takes the lock for a FiFo, so that no other run of this machine changes it meanwhile.

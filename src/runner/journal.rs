@@ -46,7 +46,7 @@ impl Journal {
     pub(crate) fn of_run(folder: &Path) -> Option<Self> {
         let path = folder.join("journal.jsonl");
         let opened = Self::open(&path, Uuid::new_v4()).inspect_err(|error| {
-            tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
+            tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; all goes on without it");
         });
         opened.ok()
     }

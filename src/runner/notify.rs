@@ -10,9 +10,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use url::Url;
 
-/// How often it is tried.
 const TRIES: usize = 3;
-/// How long each try may take.
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause between two tries; the next one is twice as long, and up to as much again is added by chance.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -47,7 +45,6 @@ impl Poster {
         Ok(Self { client, url, seed })
     }
 
-    /// Posts a JSON document.
     pub async fn post_json(&self, json: Vec<u8>) -> Result<(), NotifyError> {
         self.send(&self.url, Some(("application/json", json))).await
     }
@@ -93,7 +90,6 @@ impl Poster {
     }
 }
 
-/// Says whether another try may go better.
 fn may_pass(error: &NotifyError) -> bool {
     match error {
         NotifyError::Status { status, .. } => {

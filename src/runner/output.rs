@@ -21,7 +21,6 @@ const BACKLOG_MAX: usize = 100_000;
 /// How long the end waits for a reader that reads nothing, until the rest is dropped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What writes something.
 pub type Task = Box<dyn FnOnce() + Send>;
 
 struct Queue {
@@ -35,31 +34,25 @@ static QUEUE: OnceLock<Option<Queue>> = OnceLock::new();
 static BARS: LazyLock<MultiProgress> =
     LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5)));
 
-/// Which standard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     Out,
     Err,
 }
 
-/// What writes a text to a stream.
 pub(super) type Writer = Box<dyn Fn(Stream, &str) + Send + Sync>;
 
 /// How output looks and who reads it.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// Whether standard output is JSON.
     pub is_json: bool,
-    /// How text on standard output looks.
     pub text: TextOptions,
-    /// The colours of standard error.
     pub error_styles: Styles,
     /// The columns of standard output and of standard error, where these are terminals.
     pub out_columns: Option<usize>,
     pub error_columns: Option<usize>,
     /// Whether routine failures are left out.
     pub is_quiet: bool,
-    /// Whether messages are JSON.
     pub logs_json: bool,
 }
 
@@ -103,7 +96,6 @@ pub fn drain() {
     }
 }
 
-/// Returns the bars of running uploads.
 pub fn bars() -> &'static MultiProgress {
     &BARS
 }
@@ -161,7 +153,6 @@ pub fn ask(question: &str) -> Result<bool, Failure> {
     Ok(is_yes(&answer))
 }
 
-/// Says whether an answer is a clear yes.
 pub fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 /// How often running uploads are reported where there is no terminal to draw bars on.
 const REPORT_EVERY: TimeDelta = TimeDelta::seconds(30);
-/// How often a bar is drawn again.
 const TICK: Duration = Duration::from_millis(200);
 /// The bar of an upload whose size is known, of one whose size is not, and the line below them.
 const BAR_OF_KNOWN: &str = "  [{bar:10}]  {binary_bytes:>10}  {eta:>4} left  {wide_msg}";
@@ -69,7 +68,6 @@ struct Upload {
     bar: Option<ProgressBar>,
 }
 
-/// Names a VM.
 fn name(at: &VmRef) -> String {
     visible(&vm_name(&at.alias, Some(at.vm)))
 }
@@ -118,7 +116,6 @@ impl State {
         format!("{done} of {} backups done, {uploading} uploading, {waiting} waiting{left}", self.to_create)
     }
 
-    /// Says also what the run waits for.
     fn waiting_text(&self) -> String {
         let gap = if self.waiting.is_empty() { "" } else { "; " };
         format!("{}{gap}{}", self.overall_text(), self.waiting)
@@ -261,7 +258,6 @@ impl Progress {
         self.line(Stream::Out, &line);
     }
 
-    /// Reports the end of the run.
     fn finish(&self, state: &mut State, tally: &RunCounts) {
         clear(std::mem::take(&mut state.uploads).values().filter_map(|upload| upload.bar.as_ref()));
         state.waiting.clear();

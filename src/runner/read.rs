@@ -16,7 +16,6 @@ use std::time::Duration;
 /// A server's clock further off than this is warned about.
 pub const SKEW_WARN: TimeDelta = TimeDelta::minutes(5);
 
-/// Which VMs are meant.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// By UUID or alias; none means all.
@@ -35,7 +34,6 @@ impl Selection {
 #[derive(Debug)]
 pub struct Planned {
     pub plan: Plan,
-    /// The VMs that are kept.
     pub inventory: Inventory,
     /// How the VMs stand, where that is asked for.
     pub overview: Option<Overview>,
@@ -43,7 +41,6 @@ pub struct Planned {
     pub identity: String,
     /// The VMs without a restorable backup as young as their policy wants it.
     pub too_old: BTreeSet<VmId>,
-    /// What the plan was asked for.
     pub request: Request,
     /// The last instant since which a backup is due by the later one of the two clocks and not by the earlier.
     last_due: Option<DateTime<Utc>>,
@@ -60,7 +57,6 @@ impl Planned {
         wait.to_std().ok()
     }
 
-    /// Estimates what a plan moves: this one, or a part of it.
     pub fn estimate(&self, plan: &Plan) -> Estimate {
         let of_vm = |vm: &VmPlan| self.estimates.get(&vm.uuid?).copied();
         plan.vms.iter().filter_map(of_vm).fold(Estimate::default(), Estimate::plus)
@@ -80,7 +76,6 @@ pub enum KeptVms {
     All,
 }
 
-/// What FiFo is read for.
 #[derive(Clone, Copy)]
 pub struct Query<'a> {
     pub host: &'a Host,
@@ -89,7 +84,6 @@ pub struct Query<'a> {
     pub selection: &'a Selection,
     /// The instant planned for. Without it, those of our clock and the server's count when the answer begins: see [`Request`].
     pub at: Option<DateTime<Utc>>,
-    /// What the command says of deletes from storage.
     pub prune: Prune,
 }
 
@@ -145,7 +139,6 @@ pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> C
     Comparison { years, ..insight::compare(before, after, &planned.inventory) }
 }
 
-/// What stays in memory of a reading.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     plans: bool,
@@ -170,11 +163,9 @@ struct Reading<'a> {
     too_old: BTreeSet<VmId>,
     estimates: BTreeMap<VmId, Estimate>,
     overview: Option<OverviewBuilder>,
-    /// The policies that match no VM.
     unmatched: Vec<&'a Policy>,
     /// The entries of suspensions that match no VM of their policy, with that policy.
     idle_entries: Vec<(&'a Policy, &'a Pattern)>,
-    /// The patterns that no VM fits.
     missing: Vec<&'a Pattern>,
 }
 

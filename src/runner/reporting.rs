@@ -16,10 +16,8 @@ const PING_BYTES_MAX: usize = 8 << 10;
 /// Returns the address to report to, as it is by now; `None` where there is none.
 pub type Address<'a> = Box<dyn Fn() -> Result<Option<SecretUrl>, Failure> + 'a>;
 
-/// Writes a file with metrics.
 pub type MetricsFile<'a> = Box<dyn Fn(&str) -> Result<(), Failure> + 'a>;
 
-/// Where runs are reported to.
 pub struct Reporting<'a> {
     host: &'a Host,
     metrics_file: Option<MetricsFile<'a>>,
@@ -58,7 +56,6 @@ impl<'a> Reporting<'a> {
         self.ping.open(self.host);
     }
 
-    /// Says whether the state of the VMs is reported anywhere.
     pub(super) fn wants_overview(&self) -> bool {
         self.serves || self.metrics_file.is_some() || self.notify.poster.is_some()
     }
@@ -114,7 +111,6 @@ impl<'a> Reporting<'a> {
     }
 }
 
-/// Writes the metrics of a history as of now.
 pub fn metrics_text(host: &Host, history: &RunHistory) -> String {
     metrics::text(history, host.now(), Dialect::Prometheus)
 }
@@ -126,7 +122,6 @@ fn warn_of(what: &str, sent: Result<(), NotifyError>) {
 }
 
 impl Channel<'_> {
-    /// Opens the channel, where it is not open yet and has an address.
     fn open(&mut self, host: &Host) {
         if self.poster.is_none() {
             self.poster = self.made(host).unwrap_or_else(|failure| {

@@ -127,6 +127,7 @@ impl<'a> Run<'a, '_> {
         let endpoint = target.name();
         self.summary.endpoint = Some(endpoint.clone());
         self.summary.identity = Some(target.identity());
+        self.summary.verified = host.verified(&endpoint);
         if let Some(saved) = &saved {
             saved.refuse_other_endpoint(&endpoint)?;
         }
@@ -230,10 +231,9 @@ impl<'a> Run<'a, '_> {
             watchers.warn(at, format!("{name}: {}", skip_text(skipped.why)));
         }
         let has_changed = work.skipped.iter().any(|skipped| skipped.why == SkipReason::Changed);
-        self.summary.plan(&work.vms);
         let Planned { plan, inventory, too_old, .. } = planned;
+        self.summary.refused_deletes = Some(plan.vms.iter().map(|vm| vm.refused_deletes).sum());
         for vm in &plan.vms {
-            self.summary.refused_deletes += vm.refused_deletes;
             if let Some(note) = vm.note(NoteCode::OverPruneLimit).filter(|_| vm.refused_deletes > 0) {
                 let at = vm.uuid.map(|id| VmRef { vm: id, alias: vm.alias.clone() });
                 watchers.warn(at, format!("{}: {note}", vm_name(&vm.alias, vm.uuid)));
@@ -342,7 +342,6 @@ impl<'a> Run<'a, '_> {
     }
 }
 
-/// Writes a plan, or a part of it, as text.
 fn write_plan(made: &Planned, plan: &Plan, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
     let estimate = made.estimate(plan);
     let parts =

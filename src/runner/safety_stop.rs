@@ -5,7 +5,6 @@ use crate::report::stop::{details, headline};
 use crate::report::{Exit, Failure, RunSummary};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Refuses to go on while a safety stop is set.
 pub(super) fn refuse_if_set(stop_file: &StopFile) -> Result<(), Failure> {
     let Some(stop) = stop_file.read() else { return Ok(()) };
     let mut lines = vec![headline(&stop)];
@@ -36,7 +35,6 @@ pub(super) struct AlarmRecorder(Mutex<Recorded>);
 struct Recorded {
     alarms: Vec<Alarm>,
     stop_file: Option<StopFile>,
-    /// Why the safety stop could not be set.
     failure: Option<Failure>,
 }
 

@@ -12,7 +12,6 @@ pub(super) fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Says what is done, for people.
 pub(super) fn status(what: &str) {
     notify(&[NotifyState::Status(what)]);
 }

@@ -26,13 +26,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Makes one for runs at this interval.
     pub(super) fn new(every: Duration, deadline: Duration) -> Self {
         let history = RunHistory { every: Some(every), ..RunHistory::default() };
         Self { history, every, deadline, good: Instant::now(), has_been_good: false, began_well: None }
     }
 
-    /// Enters the start of a run.
     pub(super) fn begin(&mut self, now: DateTime<Utc>) {
         self.began_well = self.is_well().then(Instant::now);
         self.history.running_since = Some(now);

@@ -126,7 +126,6 @@ impl World {
     }
 }
 
-/// A backup and all whose records say that they descend from it.
 fn with_descendants(vm: &Vm, backup: Uuid) -> BTreeSet<Uuid> {
     let (mut found, mut before) = (BTreeSet::from([backup]), 0);
     while found.len() > before {
@@ -167,7 +166,6 @@ impl World {
         }
     }
 
-    /// Writes how far an upload has come, where that is further than it was written before.
     fn grow(&mut self, backup: Uuid, upload: &mut Upload, now_us: i64) {
         let bytes = upload.bytes_at(now_us);
         let is_on_record = !matches!(upload.outcome, UploadOutcome::NoFiles | UploadOutcome::NoBytes);
@@ -203,7 +201,6 @@ impl World {
         }
     }
 
-    /// Writes the files with so many bytes over all disks, and says how many it wrote.
     fn write_files(&mut self, backup: Uuid, upload: &Upload, bytes: u64, whole: bool) -> u64 {
         let Some(vm) = self.vms.get_mut(&upload.vm) else { return 0 };
         let share = bytes / u64::try_from(vm.disks.len()).unwrap_or(1).max(1);

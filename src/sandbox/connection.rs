@@ -16,7 +16,6 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 const MAX_HEADERS: usize = 64;
 const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// The server closes a connection after so many requests.
 const MAX_REQUESTS: u32 = 100;
 
 pub(super) async fn serve(

@@ -8,10 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-/// How many of the last requests `GET /_sandbox/requests` lists.
 const RECENT: usize = 200;
 
-/// The fields of the world that can be switched.
 const SWITCHES: [&str; 5] =
     ["backend_up", "store_configured", "user_store", "list_limit_ms", "stamps_ahead_s"];
 
@@ -28,7 +26,6 @@ pub(super) fn handle(state: &mut State, request: &Request, now_us: i64) -> Optio
     Some(Reply::empty(status).with_body("application/json", shown.to_string().into_bytes()))
 }
 
-/// A status and what is wrong.
 struct Bad(u16, String);
 
 impl From<serde_json::Error> for Bad {

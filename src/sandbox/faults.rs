@@ -15,12 +15,9 @@ use uuid::Uuid;
 pub struct Outgoing {
     /// The answer; `None` closes the connection without one.
     pub reply: Option<Reply>,
-    /// Whether it is reset rather than closed.
     pub reset: bool,
     pub delay: Duration,
-    /// After how many bytes of the body to break off.
     pub cut_after_bytes: Option<usize>,
-    /// How far the `date` header is off.
     pub date_shift_s: i64,
     pub hides_date: bool,
 }
@@ -47,14 +44,12 @@ pub struct Faults {
 /// A write that is carried out after its connection broke off.
 #[derive(Clone, Debug)]
 pub struct Arrival {
-    /// When, in microseconds since the Unix epoch.
     pub at_us: i64,
     pub request: Request,
     pub reply: Option<Reply>,
 }
 
 impl Faults {
-    /// Takes away all rules, clears the caches, and leaves one node.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -190,7 +185,6 @@ impl Faults {
         }
     }
 
-    /// Returns a VM as the node's cache shows it.
     fn cached(&mut self, asked: &Asked, now_us: i64) -> Option<Reply> {
         let frozen = self.frozen.get_mut(&(asked.node, asked.vm?))?;
         frozen.retain(|(until_us, _)| *until_us > now_us);
@@ -240,10 +234,8 @@ fn on_the_way_back(effect: &Effect, out: &mut Outgoing, is_fifos: bool) {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Which requests it looks at; all where left out.
     #[serde(default)]
     pub when: Matcher,
-    /// How many of these it lets pass first.
     #[serde(default)]
     pub skip: u32,
     /// Strikes at every so-manieth after that; at each where left out.
@@ -268,28 +260,23 @@ impl Rule {
         Self { when: Matcher::default(), skip: 0, every: 1, times: None, effect, seen: 0, struck: 0 }
     }
 
-    #[must_use]
     pub fn on(self, operation: Operation) -> Self {
         Self { when: Matcher { operation: Some(operation), ..self.when }, ..self }
     }
 
-    #[must_use]
     pub fn of_vm(self, vm: Uuid) -> Self {
         Self { when: Matcher { vm: Some(vm), ..self.when }, ..self }
     }
 
     /// Limits it to one API node, see [`Faults::nodes`](super::Faults::nodes).
-    #[must_use]
     pub fn at_node(self, node: u32) -> Self {
         Self { when: Matcher { node: Some(node), ..self.when }, ..self }
     }
 
-    #[must_use]
     pub fn after(self, skip: u32) -> Self {
         Self { skip, ..self }
     }
 
-    #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { times: Some(times), ..self }
     }
@@ -322,7 +309,6 @@ pub struct Matcher {
     pub node: Option<u32>,
 }
 
-/// What a request is about, and the node that answers it.
 struct Asked {
     operation: Operation,
     vm: Option<Uuid>,
@@ -362,7 +348,6 @@ pub enum Operation {
     Other,
 }
 
-/// What a rule does, by the phase of the exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
@@ -429,7 +414,6 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Says whether it means anything for a kind of request; if not, its rule does not count it.
     fn concerns(&self, operation: Operation) -> bool {
         match self {
             Self::Stale { .. } => operation == Operation::ReadVm,

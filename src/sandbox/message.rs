@@ -15,13 +15,11 @@ impl Request {
         Self { method: method.to_owned(), target: target.to_owned(), ..Self::default() }
     }
 
-    #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_ascii_lowercase(), value.to_owned()));
         self
     }
 
-    #[must_use]
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
@@ -35,7 +33,6 @@ impl Request {
         form_value(self.target.split_once('?')?.1.as_bytes(), name)
     }
 
-    /// Returns a header's first value; the name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -47,7 +44,6 @@ pub(super) fn form_value(form: &[u8], name: &str) -> Option<String> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// By `content-length`.
     Length,
     /// By the end of the connection, as with the streamed list; nothing else shows whether it is whole.
     UntilClose,
@@ -67,18 +63,15 @@ impl Reply {
         Self { status, headers: Vec::new(), body: Vec::new(), framing: Framing::Length }
     }
 
-    #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    #[must_use]
     pub fn with_body(self, content_type: &str, body: Vec<u8>) -> Self {
         Self { body, ..self.with_header("content-type", content_type) }
     }
 
-    /// Returns a header's first value; the name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
     }

@@ -26,7 +26,6 @@ pub(super) enum Resource<'a> {
 }
 
 impl<'a> Resource<'a> {
-    /// Reads a path; `None` where there is nothing. The sign-in of version 0.1.0 is not there at all.
     pub(super) fn of(path: &'a str) -> Option<Self> {
         let mut parts = path.strip_prefix("/api/")?.split('/');
         if !matches!(parts.next()?, "3" | "2" | "0.2.0") {
@@ -100,7 +99,6 @@ pub fn handle(world: &mut World, request: &Request, now_us: i64) -> Option<Reply
     }
 }
 
-/// Answers `POST …/oauth/token`.
 fn sign_in(world: &mut World, request: &Request, now_us: i64) -> Reply {
     let form = |name: &str| form_value(&request.body, name).unwrap_or_default();
     let user = form("username");
@@ -131,7 +129,6 @@ fn sign_in(world: &mut World, request: &Request, now_us: i64) -> Reply {
         .with_header("cache-control", "no-store")
 }
 
-/// The token a request carries: 2015 knows both headers, later versions only one.
 fn signed_in<'a>(world: &'a World, request: &Request, now_us: i64) -> Option<&'a User> {
     let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
     let token = match world.shape.style {
@@ -234,7 +231,6 @@ fn json_reply(
     }
 }
 
-/// The answer to a read of one VM.
 pub(super) fn vm_reply(world: &World, id: Uuid, vm: &Vm) -> Reply {
     let shown = show(&vm_json(id, vm, world.shape, None));
     let etag = etag(&shown.body);
@@ -392,7 +388,6 @@ pub(super) fn list(world: &World, user: &User, request: &Request) -> Reply {
     reply.with_body("application/json", body).with_header("vary", "accept")
 }
 
-/// A parameter from the query or, as old clients send it, from a header.
 fn asked(request: &Request, name: &str) -> Option<String> {
     let from_header = || request.header(&format!("x-{name}")).map(str::to_owned);
     request.query(name).or_else(from_header)

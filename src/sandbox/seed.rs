@@ -17,7 +17,6 @@ const GIB: u64 = 1 << 30;
 const MINUTE_US: i64 = 60 * 1_000_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
 
-/// How long an upload takes in the past.
 const UPLOAD_US: i64 = 9 * MINUTE_US;
 
 const HYPERVISORS: [&str; 3] = [
@@ -31,7 +30,6 @@ const HYPERVISORS: [&str; 3] = [
 pub struct Seed {
     /// How many VMs there are; after the last one of the file it begins again.
     pub vms: usize,
-    /// What all UUIDs and sizes come from.
     pub seed: u64,
 }
 
@@ -67,7 +65,6 @@ struct History {
     gib: u64,
     scheme: String,
     fields: BTreeMap<String, Value>,
-    /// What else happened, each so many nights ago.
     #[serde(default)]
     events: Vec<(usize, Event)>,
 }
@@ -79,12 +76,9 @@ enum Event {
     /// Hours before it, a full backup with this comment is made.
     ByHand(String),
     Stored,
-    /// Before it, the VM is moved to another hypervisor.
     Moved,
     Missed,
-    /// It makes a daily, and the upload fails.
     Fails,
-    /// Its local deletes never reach FiFo.
     DeletesLost,
     /// Some time after it, it is started once more: an upload of hours.
     StartedAgain,
@@ -201,7 +195,6 @@ impl World {
         }
     }
 
-    /// Asks for a backup, and says whether FiFo has accepted it.
     fn order(&mut self, id: Uuid, comment: &str, parent: Option<String>, at_us: i64) -> bool {
         self.advance(at_us);
         let order = BackupRequest { comment: comment.to_owned(), parent, delete: false };

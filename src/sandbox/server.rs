@@ -18,12 +18,10 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// How many requests are kept for [`State::requests`].
 const REQUESTS_KEPT: usize = 4096;
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A loopback address; port 0 is any free one.
     pub listen: SocketAddr,
     /// The first world, where neither `world` nor the state file gives one.
     pub seed: Seed,
@@ -33,7 +31,6 @@ pub struct Options {
     pub list_limit: Option<Duration>,
     /// Where the world is kept from run to run, if anywhere. No two sandboxes can have the same one at a time.
     pub state_file: Option<PathBuf>,
-    /// Whether to start from the first world even if the state file holds one.
     pub fresh: bool,
     /// A world to start from, before all others; its own shapes and durations hold.
     pub world: Option<World>,
@@ -236,7 +233,6 @@ fn load(path: &Path) -> io::Result<Option<World>> {
     })
 }
 
-/// Writes a world's bytes in place of its file: whole or not at all.
 fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = NamedTempFile::new_in(folder_of(path))?;
     file.write_all(bytes)?;

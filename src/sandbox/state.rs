@@ -13,7 +13,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub enum Clock {
     #[default]
     System,
-    /// A clock that only moves by [`Clock::advance_us`].
     Manual(Arc<AtomicI64>),
 }
 
@@ -40,7 +39,6 @@ impl Clock {
     }
 }
 
-/// The changing state of a running sandbox, which all connections share.
 #[derive(Debug)]
 pub struct State {
     pub world: World,

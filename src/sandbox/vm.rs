@@ -40,7 +40,6 @@ impl Vm {
         }
     }
 
-    #[must_use]
     pub fn with(mut self, field: &str, value: Value) -> Self {
         self.fields.insert(field.to_owned(), value);
         self
@@ -74,15 +73,12 @@ pub struct Record {
     pub comment: Option<String>,
     /// When it was accepted, in microseconds since the Unix epoch, by the coordinator's clock.
     pub timestamp: Option<i64>,
-    /// Set when it is accepted, and never cleared.
     pub pending: Option<bool>,
     pub state: Option<String>,
-    /// Whether the zone's configuration is stored beside it.
     pub xml: Option<bool>,
     pub parent: Option<Uuid>,
     /// Whether its snapshot is on the hypervisor, as far as the coordinator knows.
     pub local: Option<bool>,
-    /// Bytes that its snapshot held when it was last measured.
     pub local_size: Option<u64>,
     pub files: Option<BTreeMap<String, FileRecord>>,
     /// The size at the top level of records older than the files' own sizes.
@@ -99,7 +95,6 @@ impl Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     pub size: u64,
-    /// Its SHA-1 in hexadecimal digits, once it is whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha1: Option<String>,
 }
@@ -129,7 +124,6 @@ pub(super) fn object_name(vm: Uuid, backup: Uuid, disk: &str) -> String {
     format!("{vm}/{backup}{disk}")
 }
 
-/// The size of a file is written about once so many bytes.
 const WRITTEN_EVERY_BYTES: u64 = 1 << 20;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +135,6 @@ pub enum UploadOutcome {
     Fail,
     /// It fails and takes the agent's worker with it: `local` never appears.
     FailForgotten,
-    /// It stays `uploading` for ever.
     Hang,
     /// `zfs send` fails unnoticed: `completed`, with some fifty bytes of error message.
     Hollow,
@@ -179,7 +172,6 @@ impl From<UploadOutcome> for UploadScript {
 pub struct Upload {
     pub vm: Uuid,
     pub parent: Option<Uuid>,
-    /// Whether the create asked to delete a snapshot afterwards.
     pub delete: bool,
     pub outcome: UploadOutcome,
     pub started_us: i64,

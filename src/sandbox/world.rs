@@ -7,7 +7,6 @@ use sha1::{Digest, Sha1};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// How often the hypervisors measure what their snapshots hold.
 pub(super) const MEASURE_EVERY_US: i64 = 15 * 60 * 1_000_000;
 
 pub(super) const TOKEN_LIFE_S: i64 = 3600;

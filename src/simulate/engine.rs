@@ -6,7 +6,7 @@ use crate::inventory::BackupId;
 use crate::plan::decide::actions;
 use crate::plan::due::Occurrences;
 use crate::plan::standing::VmView;
-use crate::plan::{Action, Create, next_turning_point};
+use crate::plan::{Action, next_turning_point, projection};
 use crate::policy::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::ops::ControlFlow;
@@ -20,12 +20,6 @@ pub(super) struct Engine<'a> {
     occurrences: Occurrences<'a>,
     /// With more backups than this in the working set, those that no decision reads any more leave it.
     pub(super) trim_above: usize,
-}
-
-enum Step {
-    DeleteLocally(Vec<BackupId>),
-    Create(Create),
-    Prune(Vec<BackupId>),
 }
 
 impl<'a> Engine<'a> {
@@ -60,57 +54,38 @@ impl<'a> Engine<'a> {
         _ = each(vm, until);
     }
 
-    /// Lets one run happen, and returns when the next decision can be another one.
+    /// Lets one run happen, in the order of the executor: what may be deleted locally, a create of a tier that this run has not
+    /// tried, and prunes that its first decision listed too. Nothing follows a create that failed but another one. Returns when the
+    /// next decision can be another one.
     fn run(&self, vm: &mut SimulatedVm, occurrences: &Occurrences<'_>) -> Option<DateTime<Utc>> {
         let now = occurrences.now();
         let fails = self.scenario.do_uploads_fail(now);
-        let (mut created, mut listed_first) = (Vec::new(), None);
+        let (mut created, mut listed_first): (Vec<String>, _) = (Vec::new(), None);
         let mut is_over = self.policy.suspends(&vm.vm, now);
         loop {
             let view = VmView::new(&vm.vm, self.policy, self.scenario.request(now));
             let planned = if is_over { Vec::new() } else { actions(&view, occurrences) };
-            let listed_first = listed_first.get_or_insert_with(|| prunes(&planned));
+            let mut prunes: Vec<BackupId> =
+                planned.iter().filter_map(Action::as_cloud_delete).map(|delete| delete.backup).collect();
+            let listed_first = listed_first.get_or_insert_with(|| prunes.clone());
+            let create = planned.iter().find_map(Action::as_create);
             // Then what may be deleted locally is all that is left.
-            is_over |= listed_first.is_empty() && !planned.iter().any(Action::is_create);
-            match next_step(planned, &created, listed_first, fails) {
-                Some(Step::DeleteLocally(backups)) => vm.delete_locally(&backups),
-                Some(Step::Create(create)) => {
-                    vm.create(self.policy, &create, now, !fails);
-                    created.push(create.tier);
-                }
-                Some(Step::Prune(backups)) => vm.prune(&backups),
-                None => {
-                    let next = next_turning_point(&view, occurrences);
-                    vm.trim(self.policy, self.scenario.request(now), self.trim_above);
-                    return next;
-                }
+            is_over |= listed_first.is_empty() && create.is_none();
+            let locals = planned.iter().filter_map(Action::as_local_delete).filter(|it| !it.after_create);
+            let locals: Vec<BackupId> = locals.filter_map(|delete| delete.backup).collect();
+            prunes.retain(|backup| listed_first.contains(backup));
+            if !locals.is_empty() {
+                locals.iter().for_each(|id| projection::delete_locally(&mut vm.vm, *id));
+            } else if let Some(create) = create.filter(|create| !created.contains(&create.tier)) {
+                vm.create(self.policy, create, now, !fails);
+                created.push(create.tier.clone());
+            } else if create.is_none() && !prunes.is_empty() && (created.is_empty() || !fails) {
+                vm.prune(&prunes);
+            } else {
+                let next = next_turning_point(&view, occurrences);
+                vm.trim(self.policy, self.scenario.request(now), self.trim_above);
+                return next;
             }
         }
     }
-}
-
-fn prunes(planned: &[Action]) -> Vec<BackupId> {
-    planned.iter().filter_map(Action::as_cloud_delete).map(|delete| delete.backup).collect()
-}
-
-/// Chooses the next step of a run, in the order of the executor: what may be deleted locally, a create of a tier that this run
-/// has not tried, and prunes that its first decision listed too. Nothing follows a create that failed but another one.
-fn next_step(
-    planned: Vec<Action>,
-    created: &[String],
-    listed_first: &[BackupId],
-    fails: bool,
-) -> Option<Step> {
-    let now = planned.iter().filter_map(Action::as_local_delete).filter(|delete| !delete.after_create);
-    let locals: Vec<BackupId> = now.filter_map(|delete| delete.backup).collect();
-    if !locals.is_empty() {
-        return Some(Step::DeleteLocally(locals));
-    }
-    if let Some(create) = planned.iter().find_map(Action::as_create) {
-        return (!created.contains(&create.tier)).then(|| Step::Create(create.clone()));
-    }
-    let mut prunes = prunes(&planned);
-    prunes.retain(|backup| listed_first.contains(backup));
-    let has_failed = fails && !created.is_empty();
-    (!prunes.is_empty() && !has_failed).then_some(Step::Prune(prunes))
 }

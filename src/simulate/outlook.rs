@@ -6,7 +6,7 @@ use super::world::SimulatedVm;
 use crate::inventory::{BackupId, Vm};
 use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
-use crate::policy::{Name, Policies, Policy, Selector, Source, Tier, TierIndex, TierKind};
+use crate::policy::{MissingParent, Name, Policies, Policy, Tier, TierIndex, TierKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -81,26 +81,16 @@ fn coarser_parents(policy: &Policy, index: TierIndex) -> Option<(Policy, Vec<Nam
 
 /// What the tiers of policies hold at their peaks, worked out once for all policies that make backups alike.
 #[derive(Default)]
-struct Peaks(Vec<(Policy, Vec<usize>)>);
+struct Peaks(Vec<(Vec<Tier>, MissingParent, Vec<usize>)>);
 
 impl Peaks {
     fn of(&mut self, policy: &Policy) -> Vec<usize> {
-        let policy = Policy {
-            name: Name::default(),
-            description: String::new(),
-            source: Source { file: String::new(), line: 0, sha256: String::new() },
-            priority: 0,
-            select: Selector::default(),
-            exclude: None,
-            prune: false,
-            suspend: None,
-            ..policy.clone()
-        };
-        if let Some((_, peaks)) = self.0.iter().find(|(known, _)| *known == policy) {
+        let Policy { tiers, missing_parent, .. } = policy;
+        if let Some((.., peaks)) = self.0.iter().find(|it| it.0 == *tiers && it.1 == *missing_parent) {
             return peaks.clone();
         }
-        let peaks = most_held(&policy);
-        self.0.push((policy, peaks.clone()));
+        let peaks = most_held(&Policy { prune: false, suspend: None, ..policy.clone() });
+        self.0.push((tiers.clone(), *missing_parent, peaks.clone()));
         peaks
     }
 }

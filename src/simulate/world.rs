@@ -138,10 +138,6 @@ impl SimulatedVm {
         self.stored.get(&id).map(|stored| (stored.size_bytes, stored.restore.is_some()))
     }
 
-    pub(super) fn delete_locally(&mut self, backups: &[BackupId]) {
-        backups.iter().for_each(|id| projection::delete_locally(&mut self.vm, *id));
-    }
-
     pub(super) fn prune(&mut self, backups: &[BackupId]) {
         for &id in backups {
             self.vm.backups.remove(id);

@@ -145,21 +145,6 @@ async fn reads_share_a_connection_and_every_write_has_its_own() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_for_a_while_only_takes_time() {
-    let server = RawServer::start(in_order(vec![
-        Reply::Send(answer("503 Service Unavailable", "", "")),
-        Reply::SendAndClose(String::new()),
-        Reply::SendAndClose("HTTP/1.1 200 OK\r\ncontent-le".to_owned()),
-        Reply::SendAndClose("HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"uuid\"".to_owned()),
-        Reply::Send(answer("503 Service Unavailable", "", "")),
-        Reply::Send(answer("200 OK", "", VM_BODY)),
-    ]))
-    .await;
-    client(&server).read().vm(vm_id()).await.unwrap().vm.unwrap();
-    assert_eq!(server.received().len(), 6);
-}
-
-#[tokio::test]
 async fn a_redirect_is_never_followed() {
     for status in
         ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"]

@@ -1,11 +1,10 @@
 //! Every recorded exchange with FiFo's own handlers, read by the client: what it makes of each answer is what FiFo meant.
 
-use crate::raw_server::{RawServer, Reply};
 use bytes::Bytes;
 use fifo_retain::fifo::{
-    ApiVersion, Backoff, ClientSettings, Connection, Credentials, DeletedForGood, FifoError, HttpOptions,
-    HttpTransport, Listing, NewBackup, ReadClient, Request, Response, Transport, TransportError,
-    TransportErrorKind, VmRead, WriteAnswer, WriteClient,
+    ApiVersion, Backoff, ClientSettings, Connection, Credentials, DeletedForGood, FifoError, Listing,
+    NewBackup, ReadClient, Request, Response, Transport, TransportError, TransportErrorKind, VmRead,
+    WriteAnswer, WriteClient,
 };
 use fifo_retain::inventory::{Backup, LocalState, RecordedState, Vm, VmId};
 use futures::future::BoxFuture;
@@ -58,10 +57,6 @@ impl Exchange {
         }
     }
 
-    fn named(year: &str, name: &str) -> Self {
-        Self::all().into_iter().find(|exchange| exchange.year == year && exchange.name == name).unwrap()
-    }
-
     fn path(&self) -> &str {
         self.request_line.split_once(' ').unwrap().1
     }
@@ -81,14 +76,6 @@ impl Exchange {
             builder.header(name, value.trim())
         });
         Ok(builder.body(stream::iter([Ok(Bytes::from(self.body.clone()))]).boxed()).unwrap())
-    }
-
-    /// Returns the answer as it went over the wire.
-    fn raw_answer(&self) -> String {
-        if self.head.is_empty() {
-            return String::new();
-        }
-        format!("{}\r\n\r\n{}", self.head.lines().collect::<Vec<_>>().join("\r\n"), self.body)
     }
 }
 
@@ -389,36 +376,5 @@ async fn the_client_makes_of_every_recorded_answer_what_fifo_meant() {
         let name = format!("{}/{}", exchange.year, exchange.name);
         println!("{name}");
         check(exchange).await;
-    }
-}
-
-/// Serves one recorded answer over a socket, to the client over the real transport.
-async fn over_a_socket(exchange: &Exchange) -> (RawServer, WriteClient) {
-    let answer = exchange.raw_answer();
-    let server = RawServer::start(move |_| Reply::SendAndClose(answer.clone())).await;
-    let settings = settings(exchange, &server.endpoint().to_string(), Credentials::Token("TOKEN".into()));
-    let settings = ClientSettings { read_timeout: Duration::from_secs(10), ..settings };
-    let transport = HttpTransport::new(&server.endpoint(), &HttpOptions::default()).unwrap();
-    (server, WriteClient::new(ReadClient::new(Arc::new(transport), settings)))
-}
-
-#[tokio::test]
-async fn recorded_answers_are_read_from_a_socket() {
-    for (year, name, visible) in
-        [("2015", "list-full", 5), ("2016", "list-full", 5), ("2016", "list-none-visible", 0)]
-    {
-        let (_server, client) = over_a_socket(&Exchange::named(year, name)).await;
-        assert_eq!(client.read().list().await.unwrap().visible, visible, "{year} {name}");
-    }
-    for year in ["2015", "2016"] {
-        let exchange = Exchange::named(year, "vm-chain");
-        let (_server, client) = over_a_socket(&exchange).await;
-        assert_eq!(client.read().vm(exchange.vm()).await.unwrap().vm.unwrap().backups.len(), 2);
-
-        let exchange = Exchange::named(year, "delete-local");
-        let (server, client) = over_a_socket(&exchange).await;
-        let backup = "bbbbbbbb-0000-4000-8000-000000000002".parse().unwrap();
-        assert!(accepted(&client.delete_local(exchange.vm(), backup, None).await.unwrap()));
-        assert_eq!(server.received()[0].body, exchange.request_body);
     }
 }

@@ -67,18 +67,6 @@ async fn stale_reads_make_no_second_backup() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_lists_are_cut_what_stale_reads_do_not_show_is_not_made_again() {
-    // A first full backup: its VM's cached reading never shows it, and there is no list that does.
-    let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
-    cloud.wire.state().world.list_limit_ms = Some(1);
-    fault(&cloud, Rule::new(Effect::Stale { seconds: None }));
-    fault(&cloud, Rule::new(Effect::ActThenDrop).on(Operation::Create).times(1));
-    let report = cloud.reconcile().await;
-    assert_eq!(report.vms[0].steps[0].ending, ActionOutcome::Unverified, "{report:?}");
-    assert_eq!((cloud.asked("POST"), cloud.backups(1).len()), (1, 1), "{report:?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn behind_a_cache_that_is_stale_for_ever_the_next_night_goes_on() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
     fault(&cloud, Rule::new(Effect::Stale { seconds: None }));
@@ -97,8 +85,7 @@ async fn two_runners_at_once_make_one_backup() {
     assert_eq!(one.tally().created + other.tally().created, 1, "{one:?} {other:?}");
     let second = if one.tally().created == 0 { one } else { other };
     assert_eq!((second.tally().failed, second.tally().dropped), (0, 0), "{second:?}");
-    assert!(second.vms[0].steps[0].message.starts_with("made by another run: backup "), "{second:?}");
-    assert!(second.vms[0].steps[0].message.ends_with(" is in progress"), "{second:?}");
+    assert_eq!(second.vms[0].steps[0].code, "not_wanted", "{second:?}");
     assert_eq!(cloud.backups(1), ["monthly", "weekly*", "daily", "daily*"]);
 }
 
@@ -144,25 +131,6 @@ async fn a_create_that_is_not_due_by_fifos_clock_yet_is_left_to_the_next_run() {
     assert_eq!(cloud.asked("POST"), 0);
     tokio::time::advance(std::time::Duration::from_secs(180)).await;
     assert_eq!(cloud.reconcile().await.tally().created, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn uploads_that_ran_already_count_and_one_that_hangs_does_not_block_the_others() {
-    let cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1").vm(3, "hv-2");
-    for _ in 0..2 {
-        next_upload(&cloud, 1, UploadOutcome::Hang);
-    }
-    let (cloud, _) = cloud.backup(1, "by hand", None, "2026-11-18T00:30:00Z");
-    let mut cloud = cloud;
-    cloud.settings.max_uploads_per_hypervisor = 1;
-    let report = cloud.reconcile().await;
-    assert_eq!(report.tally().created, 2, "{report:?}");
-    let posts: Vec<_> =
-        cloud.wire.state().asked.iter().filter(|asked| asked.target.ends_with("/backups")).cloned().collect();
-    assert!(posts[0].target.contains(&vm_uuid(3).to_string()), "hv-2 is free at once");
-    // The hanging one gives its slot back once it has not grown for a quarter of an hour.
-    let waited = (posts[1].at - posts[0].at).num_minutes();
-    assert!((14..18).contains(&waited), "{posts:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +261,7 @@ async fn a_backup_that_lost_its_parent_or_its_record_during_its_upload_is_not_re
         (one_due(), 0, "a restore of it needs, is missing"),
         (Cloud::at(NIGHT).vm(1, "hv-1"), 20, "has no timestamp"),
     ] {
-        next_upload(&cloud, 1, takes(60));
+        next_upload(&cloud, 1, UploadScript { size_bytes: Some(1 << 30), ..takes(60) });
         let (report, ()) = tokio::join!(cloud.reconcile(), async {
             while cloud.asked("POST") == 0 {
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;

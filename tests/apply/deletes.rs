@@ -72,26 +72,6 @@ async fn the_first_delete_goes_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_no_reading_confirms_is_reported_and_ends_the_deletes() {
-    let cloud = with_leftovers(3);
-    // FiFo says 204 and does nothing.
-    fault(&cloud, Rule::new(answer(204)).on(Operation::Delete));
-    let report = cloud.reconcile().await;
-    let endings: Vec<_> = report.vms.iter().flat_map(|vm| &vm.steps).map(|step| step.ending).collect();
-    assert_eq!(
-        endings.iter().filter(|&&ending| ending == ActionOutcome::Unverified).count(),
-        1,
-        "{report:?}"
-    );
-    assert_eq!(
-        endings.iter().filter(|&&ending| ending == ActionOutcome::HandedOver).count(),
-        2,
-        "{report:?}"
-    );
-    assert_eq!(cloud.asked("DELETE"), 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_searched_for_and_repeated_only_when_nothing_happened() {
     for (effect, deletes) in [(Effect::ActThenDrop, 1), (Effect::Drop, 2)] {
         let cloud = with_leftovers(1);

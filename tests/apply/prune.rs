@@ -202,21 +202,25 @@ async fn a_backup_that_something_came_to_descend_from_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backup_that_became_local_stays() {
-    let (cloud, chains, report) =
-        with_change(|cloud, chains| edit(cloud, chains.expired[1], |record| record.local = Some(true))).await;
-    assert!(left(&cloud, 1).contains(&chains.expired[1]));
-    assert_eq!((prunes(&cloud).len(), report.tally().left), (2, 2), "{report:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn on_a_vm_that_leaves_its_hypervisor_nothing_more_is_deleted() {
-    let (cloud, chains, report) =
-        with_change(|cloud, _| cloud.wire.state().world.leave_hypervisor(vm_uuid(1), None)).await;
-    let [monthly, weekly, ..] = chains.expired;
-    assert!(cloud.wire.state().world.restorable_from_store(vm_uuid(1), weekly), "no file is deleted");
-    assert!(left(&cloud, 1).contains(&monthly));
-    assert_eq!((prunes(&cloud).len(), report.tally().dropped + report.tally().left), (2, 2), "{report:?}");
+async fn a_backup_that_became_local_or_whose_vm_left_its_hypervisor_stays() {
+    for is_moved in [false, true] {
+        let (cloud, chains, report) = with_change(|cloud, chains| {
+            if is_moved {
+                cloud.wire.state().world.leave_hypervisor(vm_uuid(1), None);
+            } else {
+                edit(cloud, chains.expired[1], |record| record.local = Some(true));
+            }
+        })
+        .await;
+        let weekly = chains.expired[1];
+        assert!(cloud.wire.state().world.restorable_from_store(vm_uuid(1), weekly), "no file is deleted");
+        assert!(left(&cloud, 1).contains(&weekly));
+        assert_eq!(
+            (prunes(&cloud).len(), report.tally().dropped + report.tally().left),
+            (2, 2),
+            "{report:?}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,8 @@
 
 use crate::cloud::{Cloud, answer, mid_chain, next_upload, takes, vm_uuid};
 use fifo_retain::apply::{ActionOutcome, Clock as _, EventKind};
-use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Rule, UploadOutcome, UploadScript, User};
+use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Rule, UploadOutcome, UploadScript};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 const NIGHT: &str = "2026-11-18T01:00:30Z";
 
@@ -23,37 +22,6 @@ async fn finishes(cloud: &Cloud) {
         assert_eq!(cloud.backups(n), ["monthly", "weekly*", "daily", "daily*"], "VM {n}");
     }
     assert!(cloud.plan().await.0.vms.iter().all(|vm| vm.actions.is_empty()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_still_waits_when_the_next_run_is_due_is_left_to_that() {
-    let cloud = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1").vm(3, "hv-2"), 1).0;
-    let mut cloud = mid_chain(cloud, 3).0;
-    cloud.settings.max_uploads_per_hypervisor = 1;
-    // A monthly hangs, so that the daily on its hypervisor waits for its slot; the third one is made as always.
-    let hangs = UploadScript::from(UploadOutcome::Hang);
-    next_upload(&cloud, 2, hangs);
-    let (report, ()) = tokio::join!(cloud.reconcile(), async {
-        tokio::time::sleep(Duration::from_secs(600)).await;
-        cloud.hand_over.cancel();
-    });
-    let endings: Vec<Vec<ActionOutcome>> =
-        report.vms.iter().map(|vm| vm.steps.iter().map(|step| step.ending).collect()).collect();
-    let done = vec![ActionOutcome::Done, ActionOutcome::Done];
-    assert_eq!(
-        endings,
-        [vec![ActionOutcome::HandedOver, ActionOutcome::HandedOver], vec![ActionOutcome::HandedOver], done],
-        "{report:?}"
-    );
-    assert!(!report.interrupted);
-
-    // The next one counts the upload that hangs, and sees that there is no slot for the second.
-    let began = cloud.clock.now();
-    cloud.hand_over = CancellationToken::new();
-    cloud.settings.max_uploads_per_hypervisor = 2;
-    let tally = cloud.reconcile().await.tally();
-    assert_eq!((tally.created, tally.failed), (1, 0));
-    assert!((cloud.clock.now() - began).num_minutes() < 30, "it waits for no upload but its own");
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,22 +171,6 @@ async fn an_upload_of_a_vm_that_has_vanished_keeps_no_vm_waiting() {
     });
     assert_eq!(report.tally().created, 1);
     assert!(began.elapsed() < Duration::from_secs(600), "{:?}", began.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_user_who_is_refused_in_the_middle_is_not_asked_for_again_and_again() {
-    let (cloud, _) = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1);
-    let began = tokio::time::Instant::now();
-    let (report, ()) = tokio::join!(cloud.reconcile(), async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let world = &mut cloud.wire.state().world;
-        world.users.insert("admin".to_owned(), User::admin("another one"));
-        world.tokens.clear();
-    });
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
-    let step = &report.vms[0].steps[0];
-    assert_eq!(step.ending, ActionOutcome::Unverified);
-    assert!(step.message.contains("refuses to sign in `admin`"), "{}", step.message);
 }
 
 #[tokio::test(start_paused = true)]

@@ -144,7 +144,9 @@ fn sixty_columns_hold_it_without_a_broken_word() {
     let narrow = tree("60");
     for line in narrow.lines() {
         let is_one_word = line.split_whitespace().count() <= 1;
-        assert!(line.chars().count() <= 60 || is_one_word, "{line}");
+        // clap breaks no usage.
+        let is_usage = line.starts_with("Usage: ");
+        assert!(line.chars().count() <= 60 || is_one_word || is_usage, "{line}");
     }
     assert_eq!(counts(&narrow), counts(&tree("100")));
 }
@@ -178,6 +180,10 @@ fn every_command_has_examples_and_they_work() {
                 && **line != ASKING
                 && !line.contains("--sandbox")
                 && !line.contains("--every")
+                // These need a storage: `tests/store` runs them.
+                && !line.starts_with("fifo-retain verify")
+                && !line.starts_with("fifo-retain --format json verify")
+                && !line.starts_with("fifo-retain rehearse")
         };
         for example in examples.iter().filter(can_run) {
             let mut shell = Command::new("sh");

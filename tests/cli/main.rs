@@ -14,7 +14,6 @@ mod dockerfile;
 mod docs;
 mod every;
 mod examples;
-mod exit_codes;
 mod exposition;
 mod first_contact;
 mod gitops;

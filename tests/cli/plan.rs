@@ -187,6 +187,7 @@ fn a_user_who_sees_no_vm_gets_no_plan() {
     );
     assert_eq!(ended.out, "");
     folder.ask(&fifo, &["plan", "--allow-empty"]).code(0);
+    folder.ask(&fifo, &["reconcile"]).code(1);
 }
 
 #[test]

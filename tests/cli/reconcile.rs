@@ -277,3 +277,50 @@ fn a_message_during_an_upload_begins_a_line_of_its_own() {
         assert!(is_free, "{:?}", &ended.out[place.saturating_sub(80)..place + 20]);
     }
 }
+
+#[test]
+fn a_vm_in_conflict_and_one_that_was_given_up_take_no_other_with_them() {
+    // The first VM is claimed by two policies.
+    let claimed = Cloud::of(2, 100);
+    let policy = claimed.folder.read("policies/grandfather.yaml");
+    let second = policy
+        .replace("policy: small", "policy: second")
+        .replace("  metadata: { fifo.backup: 1 }", "  alias: vm-1");
+    claimed.folder.write("policies/second.yaml", &second);
+    claimed.folder.ask(&claimed.fifo, &["reconcile"]).code(3);
+
+    // The daily of the first VM has failed as often as the policy says, the last time a few minutes ago.
+    let gave_up = Cloud::of(2, 100);
+    let vm = gave_up.vms[0];
+    gave_up.fifo.running().with(|state| {
+        let ids: Vec<_> = (0..3).map(|_| state.world.new_uuid()).collect();
+        let backups = &mut state.world.vms.get_mut(&vm.id).unwrap().backups;
+        for (id, mins_ago) in ids.into_iter().zip([300, 200, 5]) {
+            let mut failed = backups[&vm.daily].clone();
+            failed.timestamp =
+                Some((chrono::Utc::now() - chrono::TimeDelta::minutes(mins_ago)).timestamp_micros());
+            (failed.state, failed.local) = (Some("failed".to_owned()), Some(false));
+            backups.insert(id, failed);
+        }
+    });
+    let ended = gave_up.folder.ask(&gave_up.fifo, &["reconcile"]).code(3);
+    assert!(ended.out.contains("the daily failed 3 times"), "{}", ended.out);
+
+    for cloud in [claimed, gave_up] {
+        assert_eq!(cloud.made_and_local(cloud.vms[1]).0.len(), 1, "the other one is done");
+    }
+}
+
+#[test]
+fn clocks_an_hour_apart_are_1_and_the_next_run_goes_on() {
+    let cloud = Cloud::of(1, 100);
+    cloud.fifo.disturb(Effect::ShiftDate { seconds: 2 * 60 * 60 });
+    for command in ["plan", "status", "reconcile"] {
+        let ended = cloud.folder.ask(&cloud.fifo, &[command]).code(1);
+        assert!(ended.err.contains("the clocks differ by more than an hour"), "{}", ended.err);
+    }
+    assert_eq!(cloud.made_and_local(cloud.vms[0]).0.len(), 0);
+    cloud.fifo.running().with(|state| state.faults.rules.clear());
+    cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
+    cloud.is_done();
+}

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms, each of which may import from those before it, with the earlier ones that it must not import from all the same.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("sandbox", &[]),
     ("inventory", &["sandbox"]),
     ("policy", &["sandbox"]),
@@ -14,7 +14,9 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("simulate", &["sandbox"]),
     ("insight", &["sandbox"]),
     ("fifo", &["sandbox", "policy", "plan", "simulate", "insight"]),
-    ("apply", &["sandbox", "simulate", "insight"]),
+    ("store", &["sandbox", "policy", "plan", "simulate", "insight"]),
+    ("verify", &["sandbox", "plan", "simulate", "insight"]),
+    ("apply", &["sandbox", "simulate", "insight", "store", "verify"]),
     ("report", &["sandbox", "fifo"]),
     ("runner", &[]),
     ("cli", &[]),

@@ -70,7 +70,6 @@ fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     if bytes.is_empty() { Err(io::Error::other("it is empty")) } else { Ok(Some(bytes)) }
 }
 
-/// Returns where a file is written before it is renamed to its path.
 pub(super) fn draft_of(path: &Path) -> PathBuf {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");

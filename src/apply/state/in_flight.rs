@@ -38,7 +38,6 @@ pub struct InFlight {
     prefix: String,
 }
 
-/// A local delete in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteNote {
     /// When it was about to be sent, by the clock of this machine.
@@ -88,7 +87,6 @@ impl InFlight {
         file::remove(&self.files().map_err(|error| file::named(&self.folder, &error))?)
     }
 
-    /// Returns the files of this endpoint, drafts included, by name.
     fn files(&self) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

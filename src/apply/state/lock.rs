@@ -43,7 +43,6 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Returns the lock file of an endpoint in a folder, whether or not it exists.
     pub fn path(folder: &Path, endpoint: &str) -> PathBuf {
         folder.join(format!("run-{}.lock", endpoint_digest(endpoint)))
     }

@@ -23,7 +23,9 @@ pub struct Alarm {
     /// When it was raised, by the clock of the machine that ran. The event that carries it has it already.
     #[serde(skip_serializing)]
     pub time: DateTime<Utc>,
+    /// The VM's UUID.
     pub vm: VmId,
+    /// Its alias.
     pub alias: String,
     /// The kind of action after which it was raised; `create`: the body of the request was lost on the way.
     pub after: ActionKind,
@@ -74,7 +76,6 @@ impl Alarm {
     }
 }
 
-/// The sentence for people. It names the VM as FiFo does.
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { vm, backup, .. } = self;

@@ -7,7 +7,6 @@ use crate::plan::{Create, bytes_text};
 use crate::policy::{Policy, duration_text};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// What is missing or wrong with a completed backup. FiFo writes a record piece by piece, so that it may still come.
 pub(crate) enum Fault {
     /// It is not the backup that was asked for, or cannot be restored.
     Bad(String),

@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long an upload of a VM in no policy counts as running.
 pub(crate) const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
 
 pub(super) const CHECK: &str = "check the hypervisor's agent and the backup store";
@@ -111,7 +110,6 @@ impl Upload {
     }
 }
 
-/// Returns whether a backup of a VM is being uploaded, as far as its record says.
 pub fn has_upload(vm: &Vm) -> bool {
     vm.backups.values().any(is_under_way)
 }

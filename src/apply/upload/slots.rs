@@ -45,18 +45,15 @@ impl SlotPriority {
 #[derive(Debug, Default)]
 struct SlotTable {
     uploads: BTreeMap<u64, HeldSlot>,
-    /// How many have come so far, to upload or to wait.
     count: u64,
     /// The VMs that wait, each with its hypervisor and where its slot is sent; the number is that of its arrival. The
     /// receiver of one that has given up is closed.
     waiting: BTreeMap<(SlotPriority, u64), (String, oneshot::Sender<Slot>)>,
 }
 
-/// An upload, whether or not it holds a slot at present.
 #[derive(Debug)]
 struct HeldSlot {
     hypervisor: String,
-    /// Whether it makes progress, and so holds its slot.
     is_progressing: bool,
     /// The upload by the last reading, and when it last made progress.
     seen: Option<(SlotHolder, Instant)>,
@@ -67,7 +64,6 @@ impl Slots {
         Arc::new(Self { max_all, max_per_hypervisor, table: Mutex::default() })
     }
 
-    /// Takes a slot for an upload that runs already, beyond the limits too.
     pub(crate) fn occupy(self: &Arc<Self>, hypervisor: &str) -> Slot {
         self.slot(&mut self.table(), hypervisor)
     }

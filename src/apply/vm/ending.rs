@@ -3,9 +3,7 @@
 use super::{VmRun, WaitError, target};
 use crate::apply::event::{ActionReport, EventKind};
 use crate::apply::outcome::{ActionKind, ActionOutcome, ActionRef, Ended};
-use crate::apply::reader::VmReading;
 use crate::apply::upload::moving::Which;
-use crate::inventory::{Backup, RecordedState, Vm};
 use crate::plan::{Action, Status, VmPlan};
 
 impl VmRun<'_> {
@@ -28,7 +26,6 @@ impl VmRun<'_> {
         why
     }
 
-    /// Reports how an action has ended, and draws the consequences for the VM.
     pub(super) fn end(&mut self, action: &Action, ended: Ended) {
         let (kind, vm) = (ActionKind::from(action), self.at.vm);
         let sent = self.attempt.take().and_then(|attempt| attempt.sent);
@@ -80,7 +77,6 @@ impl VmRun<'_> {
         self.run.emit(EventKind::ActionEnded { at: self.at.clone(), step, outcome, code, message });
     }
 
-    /// Reports what is planned and was not tried.
     pub(super) fn report_rest(&mut self, rest: &Ended) {
         for (place, action) in std::mem::take(&mut self.rest).into_iter().enumerate() {
             let kind = ActionKind::from(action);
@@ -109,36 +105,17 @@ impl VmRun<'_> {
     }
 
     /// Returns how what is planned and not tried ends where no next action is left.
-    pub(super) fn nothing_next(&self, fresh: &VmPlan, seen: &VmReading) -> Ended {
+    pub(super) fn nothing_next(&self, fresh: &VmPlan) -> Ended {
         if self.run.stop.is_cancelled() {
             return self.cut_short(WaitError::Stopped);
         }
-        self.made_by_another(&seen.vm).unwrap_or_else(|| match fresh.status {
+        match fresh.status {
             Status::Blocked | Status::Conflict | Status::Unprotected | Status::Fault => {
                 let text = "in its present state the VM cannot have it; the next run plans it again";
                 Ended::dropped("not_possible", text)
             }
             _ => Ended::left("not_wanted", "nothing was done: in its present state the VM does not need it"),
-        })
-    }
-
-    /// Returns how the planned create ends where another run has made its backup, or is making it: a new one of its tier or of
-    /// a coarser one.
-    pub(super) fn made_by_another(&self, vm: &Vm) -> Option<Ended> {
-        let policy = self.policy_of(vm)?;
-        let planned = self.planned.due_actions().iter().find_map(Action::as_create)?;
-        let tier_of = |backup: &Backup| policy.tier_of(backup.comment.as_deref());
-        let wanted = policy.tiers.iter().position(|tier| *tier.name == *planned.tier)?;
-        let others = vm.backups.values().filter(|backup| {
-            backup.timestamp >= Some(planned.due_since.to_utc())
-                && !self.known.own.contains(&backup.id)
-                && !self.known.planned_on.contains(&backup.id)
-                && backup.state != RecordedState::Failed
-                && tier_of(backup).is_some_and(|tier| tier <= wanted)
-        });
-        let made = others.max_by_key(|backup| (backup.timestamp, backup.id))?;
-        let state = if made.state == RecordedState::Completed { "complete" } else { "in progress" };
-        Some(Ended::left("other_run", format!("made by another run: backup {} is {state}", made.id)))
+        }
     }
 
     /// Returns how an action ends that was not sent to FiFo, since the wait before it was cut short.
@@ -157,7 +134,6 @@ impl VmRun<'_> {
     }
 }
 
-/// Returns how a delete ends whose create has not completed.
 fn awaits_create(create: ActionOutcome) -> Ended {
     let outcome = match create {
         ActionOutcome::Interrupted => ActionOutcome::Interrupted,

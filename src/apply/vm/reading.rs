@@ -1,4 +1,4 @@
-//! Readings of a VM, what is known by them, and what is decided.
+//! Readings of a VM, and what is decided by them.
 
 use super::VmRun;
 use crate::apply::executor::Approval;
@@ -6,71 +6,14 @@ use crate::apply::outcome::Ended;
 use crate::apply::reader::{ReadError, VmReading};
 use crate::apply::write::attempt::Attempt;
 use crate::fifo::with_causes;
-use crate::inventory::{Backup, BackupId, RecordedState, Vm};
+use crate::inventory::Vm;
 use crate::plan::{Action, Request, Status, VmPlan, audit, decide, fingerprint};
 use crate::policy::{Match, Policy};
-use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::BTreeSet;
+use chrono::{DateTime, Utc};
 use std::time::Duration;
 
 /// A reading that is older than this is not acted on: the VM is read again.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// What readings have shown, and what they must show by now: one that does not is old.
-#[derive(Default)]
-pub(crate) struct Known {
-    /// The backups that the plan was made from.
-    pub(super) planned_on: BTreeSet<BackupId>,
-    ids: BTreeSet<BackupId>,
-    gone: BTreeSet<BackupId>,
-    /// Backups that this run has made, and those of them that were seen complete.
-    pub(super) own: BTreeSet<BackupId>,
-    completed: BTreeSet<BackupId>,
-    /// The last reading that confirmed something: the next step needs no other one if it follows at once.
-    pub(crate) fresh: Option<VmReading>,
-    /// Whether the VM was compared with what the plan was made from.
-    pub(super) has_compared: bool,
-    /// Whether the list has shown the VM as its own reading does.
-    pub(crate) is_listed: bool,
-    /// The uploads that count as stuck, as they were when they were read for the first time in this run.
-    pub(crate) stuck_before: Vec<Backup>,
-    /// How far FiFo's clock was ahead of this machine's in the last answer with a date.
-    pub(crate) server_ahead: Option<TimeDelta>,
-}
-
-impl Known {
-    pub(super) fn of(ids: BTreeSet<BackupId>) -> Self {
-        Self { planned_on: ids.clone(), ids, ..Self::default() }
-    }
-
-    pub(crate) fn own(&mut self, backup: BackupId) {
-        self.ids.insert(backup);
-        self.own.insert(backup);
-    }
-
-    pub(crate) fn complete(&mut self, backup: BackupId) {
-        self.completed.insert(backup);
-    }
-
-    pub(crate) fn forget(&mut self, backup: BackupId) {
-        self.ids.remove(&backup);
-        self.gone.insert(backup);
-    }
-
-    pub(super) fn fits(&self, vm: &Vm) -> bool {
-        let is_complete =
-            |id: BackupId| vm.backups.get(id).is_some_and(|it| it.state == RecordedState::Completed);
-        self.ids.iter().all(|&id| vm.backups.contains(id))
-            && !self.gone.iter().any(|&id| vm.backups.contains(id))
-            && self.completed.iter().all(|&id| is_complete(id))
-    }
-
-    /// Takes over what a list shows that is never old.
-    pub(super) fn listed(&mut self, vm: &Vm) {
-        self.ids = vm.backups.keys().collect();
-        self.completed.retain(|id| vm.backups.contains(*id));
-    }
-}
 
 impl<'a> VmRun<'a> {
     /// Reads the VM; one reading that does not fit what is known may be old, so then the list decides.
@@ -154,14 +97,13 @@ impl<'a> VmRun<'a> {
             self.known.has_compared = true;
             return Ok(());
         }
-        if let Some(made) = self.made_by_another(&seen.vm) {
-            return Err(made);
-        }
         let fresh = self.decide(seen)?;
         let is_wanted =
             |listed: &Action| fresh.due_actions().iter().any(|action| action.is_same_action_as(listed));
-        if !self.planned.due_actions().iter().any(is_wanted) && fresh.status == Status::UpToDate {
-            return Err(Ended::left("not_wanted", "nothing is left to do"));
+        let is_calm = matches!(fresh.status, Status::UpToDate | Status::Waiting);
+        if is_calm && !self.planned.due_actions().iter().any(is_wanted) {
+            // Another run has done it, or is at it.
+            return Err(Ended::left("not_wanted", "nothing was done: nothing is left to do"));
         }
         Err(Ended::dropped("changed", "the VM has changed since the plan; the next run plans it again"))
     }

@@ -34,7 +34,6 @@ pub(crate) struct Attempt {
     pub(crate) sent: Option<Sent>,
 }
 
-/// What was known when a write was sent.
 pub(crate) struct Sent {
     /// Every backup that was on record by the reading that the write was decided on.
     pub(crate) before: BTreeSet<BackupId>,
@@ -52,14 +51,12 @@ pub(crate) enum Answer {
     Maybe(Unclear),
 }
 
-/// An answer that does not say whether the write takes effect.
 pub(crate) struct Unclear {
     /// What FiFo did, to go behind its name: `answered 502 Bad Gateway`.
     pub(crate) text: String,
     pub(crate) status: Option<u16>,
 }
 
-/// What was found of a write.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Confirmed {
     /// It is done; of a create this is the new backup.

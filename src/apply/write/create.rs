@@ -16,7 +16,6 @@ use crate::plan::{Create, bytes_text, expected_upload_bytes};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep};
 
-/// A stamp that is further ahead of the clock that FiFo's answers show is warned about.
 const STAMP_AHEAD_MAX: TimeDelta = TimeDelta::minutes(10);
 
 impl VmRun<'_> {
@@ -46,7 +45,6 @@ impl VmRun<'_> {
         Ok(Start::Now)
     }
 
-    /// Says whether the newest restorable backup of a reading is as young as the policy wants it.
     fn has_recent_backup(&self, seen: &VmReading) -> bool {
         let Some(policy) = self.policy_of(&seen.vm) else { return true };
         let now = self.now_by(seen);

@@ -36,7 +36,6 @@ struct State {
     holds: usize,
     closed: Option<String>,
     barred: BTreeMap<VmId, String>,
-    /// Of each kind of delete, how the last VMs failed alike.
     alike: BTreeMap<ActionKind, Alike>,
 }
 
@@ -157,7 +156,6 @@ impl Gate {
 }
 
 impl State {
-    /// Gives out a permit where it may.
     fn permit(&mut self, vm: VmId, kind: ActionKind) -> bool {
         let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven;
         let mut others = self.permits.values();

@@ -53,7 +53,6 @@ pub(crate) async fn compare(run: &Run<'_>, notes: Vec<LeftBehind>, hold: Option<
     drop(hold);
 }
 
-/// Compares one note; an error is why it cannot be.
 async fn compare_one(run: &Run<'_>, note: &DeleteNote) -> Result<(), String> {
     let began = Instant::now();
     loop {

@@ -31,7 +31,6 @@ type Target = Option<VmId>;
 /// Schedules by the place of their tier in [`TIERS`].
 type Schedules = [Option<String>; 3];
 
-/// What a crontab asks for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Crontab {
     jobs: BTreeMap<Target, Jobs>,
@@ -39,7 +38,6 @@ pub(super) struct Crontab {
     pub(super) unread: Vec<(usize, String)>,
 }
 
-/// The jobs of one target.
 #[derive(Clone, Debug, Default)]
 struct Jobs {
     first_line: usize,
@@ -49,7 +47,6 @@ struct Jobs {
     remark: Option<&'static str>,
 }
 
-/// One line that was understood.
 struct Job {
     targets: Vec<Target>,
     schedules: Schedules,
@@ -104,7 +101,6 @@ impl Crontab {
         Ok(())
     }
 
-    /// Says whether no line was understood.
     pub(super) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
@@ -117,7 +113,8 @@ impl Crontab {
     /// Makes the policies that do the same: one for all VMs with the same schedules.
     pub(super) fn drafts(&self, name: &str, zone: &str) -> Vec<Draft> {
         // What is marked goes apart from single VMs.
-        let mut groups: BTreeMap<(&Schedules, &str, bool), (Vec<Condition>, Option<&str>)> = BTreeMap::new();
+        type Group<'a> = (&'a Schedules, &'a str, bool);
+        let mut groups: BTreeMap<Group<'_>, (Vec<Condition>, Option<&str>)> = BTreeMap::new();
         for (target, jobs) in &self.jobs {
             let zone = jobs.zone.as_deref().unwrap_or(zone);
             let (key, value) = match target {
@@ -164,7 +161,6 @@ fn draft_of(
     Draft { name, description, remarks, priority, select, zone: zone.to_owned(), tiers, prune: false }
 }
 
-/// Reads `NAME=value`.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once('=')?;
     let name = name.trim_end();
@@ -225,7 +221,6 @@ fn job(line: &str, wrappers: &[String]) -> Result<Job, String> {
     Ok(Job { targets, schedules, remark })
 }
 
-/// Returns a command without its folder.
 fn name_of(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
 }
@@ -252,7 +247,6 @@ fn refuse_doubtful_days(schedule: &str) -> Result<(), String> {
     ))
 }
 
-/// Splits a line into its schedule and the words of its command.
 fn split(line: &str) -> Result<(String, Vec<&str>), String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     if let Some(first) = words.first().filter(|word| word.starts_with('@')) {

@@ -44,7 +44,6 @@ impl FromStr for Condition {
     }
 }
 
-/// A policy to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Draft {
     pub(super) name: String,
@@ -60,14 +59,12 @@ pub(super) struct Draft {
     pub(super) prune: bool,
 }
 
-/// Writes policies as one file.
 pub(super) fn yaml(drafts: &[Draft]) -> String {
     let texts: Vec<String> = drafts.iter().map(Draft::text).collect();
     format!("{HEAD}{}", texts.join("---\n"))
 }
 
 impl Draft {
-    /// Makes the usual three tiers.
     pub(super) fn grandfather(name: &str, select: Vec<Condition>, zone: &str, hour: u8, prune: bool) -> Self {
         let tier = |place: usize| (TIERS[place], format!("0 {hour} {}", DAYS[place]), Some(KEEP[place]));
         Self {

@@ -90,14 +90,21 @@ fn metadata_is_flattened_to_texts() {
 fn a_backup_of_either_year_has_its_files() {
     let name = format!("{VM}/{BACKUP}");
     let sha1 = "49c74c48cedb8543b07b795d57797176deef5ed0";
-    let file = |size_bytes, has_checksum| [StoredFile { size_bytes, has_checksum }];
+    let mut digest = [0; 20];
+    hex::decode_to_slice(sha1, &mut digest).unwrap();
+    let bare = |size_bytes, has_checksum| StoredFile { size_bytes, has_checksum, ..StoredFile::default() };
+    let file = |size_bytes, has_checksum, sha1| [StoredFile { sha1, ..bare(size_bytes, has_checksum) }];
     let new = read_backup(json!({"files": {&name: {"size": 7, "sha1": sha1}}}));
-    assert_eq!(new.files, file(Some(7), true));
+    assert_eq!(new.files, file(Some(7), true, Some(digest)));
     let old = read_backup(json!({"files": [&name], "size": 7, "sha1": sha1}));
-    assert_eq!(old.files, file(None, false));
+    assert_eq!(old.files, file(None, false, Some(digest)));
     assert_eq!((old.record_size_bytes, old.has_record_checksum), (Some(7), true));
-    assert_eq!(read_backup(json!({"files": {&name: sha1}})).files, file(None, true));
-    assert_eq!(read_backup(json!({"files": {&name: []}})).files, file(None, false));
+    assert_eq!(read_backup(json!({"files": {&name: sha1}})).files, file(None, true, Some(digest)));
+    assert_eq!(read_backup(json!({"files": {&name: []}})).files, file(None, false, None));
+    let disks =
+        read_backup(json!({"files": [format!("{name}-disk1"), format!("{name}-disk01")], "sha1": sha1}));
+    let disks: Vec<_> = disks.files.iter().map(|file| (file.disk, file.sha1)).collect();
+    assert_eq!(disks, [(Disk::Number(1), None), (Disk::Unknown, None)]);
     assert_eq!(read_backup(json!({"files": []})).files, []);
     let two = [json!({"b": {"size": 7}, "a": sha1}), json!({"a": sha1, "b": {"size": 7}})];
     assert_eq!(read_backup(json!({"files": two[0]})), read_backup(json!({"files": two[1]})));

@@ -61,7 +61,7 @@ impl VmBuilder {
             parent: None,
             local: LocalState::Absent,
             local_size_bytes: Some(0),
-            files: vec![StoredFile { size_bytes: Some(GIB), has_checksum: true }],
+            files: vec![StoredFile { size_bytes: Some(GIB), has_checksum: true, ..StoredFile::default() }],
             record_size_bytes: None,
             has_record_checksum: false,
         };

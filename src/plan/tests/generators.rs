@@ -270,8 +270,11 @@ impl History {
         let mut backups: Vec<Backup> = Vec::new();
         for (n, (record, gap_mins, on)) in self.backups.iter().enumerate() {
             taken += TimeDelta::minutes(*gap_mins);
-            let file =
-                StoredFile { size_bytes: record.size_bytes, has_checksum: self.tidy || record.id % 16 > 0 };
+            let file = StoredFile {
+                size_bytes: record.size_bytes,
+                has_checksum: self.tidy || record.id % 16 > 0,
+                ..StoredFile::default()
+            };
             backups.push(Backup {
                 id: ids[n],
                 comment: record.comment.filter(|_| record.dated).map(Into::into),

@@ -75,7 +75,7 @@ pub(crate) fn nasty_request(now: DateTime<Utc>, rng: &mut Random) -> Request {
 
 /// The files of a backup in the styles of 2015 and of 2016 on, as they should be and with something missing.
 fn write_files(backup: &mut Backup, is_old_fifo: bool, rng: &mut Random) {
-    let file = |size_bytes, has_checksum| StoredFile { size_bytes, has_checksum };
+    let file = |size_bytes, has_checksum| StoredFile { size_bytes, has_checksum, ..StoredFile::default() };
     let good = file(Some(GIB), true);
     if is_old_fifo && !rng.one_in(12) {
         backup.files = rng.pick(&[vec![], vec![file(None, false)], vec![file(Some(GIB), false)]]);

@@ -141,7 +141,7 @@ fn run(
         *vm = projection::executed(vm, &planned.actions[done], new, now);
         if let Some(made) = vm.backups.get_mut(new) {
             let size_bytes = Some(size_bytes(made.comment.as_deref()));
-            made.files = vec![StoredFile { size_bytes, has_checksum: true }];
+            made.files = vec![StoredFile { size_bytes, has_checksum: true, ..StoredFile::default() }];
             if is_bad {
                 (made.state, made.local) = (RecordedState::Failed, LocalState::Absent);
             }

@@ -8,6 +8,7 @@ mod table;
 pub use table::METRICS;
 
 use super::escape::visible;
+use super::verify::known_metrics;
 use crate::insight::status::Health;
 use crate::report::RunHistory;
 use chrono::{DateTime, Utc};
@@ -75,6 +76,7 @@ pub fn text(history: &RunHistory, now: DateTime<Utc>, dialect: Dialect) -> Strin
             out.push_str(&format!("{name}{labels} {value}\n"));
         }
     }
+    out.push_str(&known_metrics(&history.verified));
     if dialect == Dialect::OpenMetrics {
         out.push_str("# EOF\n");
     }

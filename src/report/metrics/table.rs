@@ -50,12 +50,7 @@ pub const METRICS: [Metric; 27] = [
         "fifo_retain_last_run_refused_deletes",
         &[],
         "How many deletes from storage were too many for one VM at once in the last run, which sent none of them; 0 within the limit",
-        |it| {
-            of_last(it, |last| {
-                last.planned.as_ref()?;
-                Some(last.refused_deletes.to_string())
-            })
-        },
+        |it| of_last(it, |last| last.refused_deletes.map(|count| count.to_string())),
     ),
     metric("fifo_retain_last_run_actions", ACTION, "How the actions of the last run ended", |it| {
         let last = it.history.last.as_ref().filter(|last| last.report.is_some());

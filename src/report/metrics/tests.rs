@@ -80,10 +80,7 @@ fn a_run() -> RunSummary {
             interrupted: false,
         }),
         overview: Some(overview(vec![vm(1, "web-1", BackupHealth::Safe)])),
-        planned: Some(
-            [(ActionKind::Create, 1), (ActionKind::DeleteLocal, 3), (ActionKind::DeleteCloud, 40)].into(),
-        ),
-        refused_deletes: 40,
+        refused_deletes: Some(40),
         ended: Some(RunEnd { at: at(), exit: Exit::Done }),
         ..RunSummary::new("reconcile", at() - TimeDelta::milliseconds(90_500))
     }

@@ -106,8 +106,8 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
     }
     let mut out = Vec::new();
     json::plan(&plan, Some(&stop), &mut out).unwrap();
-    json::status(&status, None, &mut out).unwrap();
-    json::show(&explained, None, &mut out).unwrap();
+    json::status(&status, &std::collections::BTreeMap::new(), None, &mut out).unwrap();
+    json::show(&explained, &std::collections::BTreeMap::new(), None, &mut out).unwrap();
     reports.push(("JSON".to_owned(), String::from_utf8(out).unwrap()));
     reports.push(("lines".to_owned(), super::run::lines(&summary, 100_000)));
     let mut history = RunHistory { safety_stop: Some(stop), ..RunHistory::default() };

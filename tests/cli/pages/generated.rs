@@ -42,7 +42,8 @@ fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String
 }
 
 fn sentence(text: &str) -> String {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    text[..1].make_ascii_uppercase();
     if text.ends_with(['.', '?']) { text } else { text + "." }
 }
 

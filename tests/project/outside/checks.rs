@@ -9,12 +9,16 @@ use fifo_retain::fifo::{
 use fifo_retain::inventory::{BackupId, Inventory, VmId};
 use fifo_retain::plan::{Plan, plan};
 use fifo_retain::policy::{Diagnostic, SourceFile, parse, render_github, render_text};
+use fifo_retain::store::stream::StreamReader;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use http::header::{DATE, ETAG, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::IgnoredAny;
 use std::cell::OnceCell;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -23,12 +27,13 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) type Check = fn(&[u8]);
 
 /// Every check with the name of its corpus and fuzz target.
-pub(crate) const CHECKS: [(&str, Check); 5] = [
+pub(crate) const CHECKS: [(&str, Check); 6] = [
     ("policy_file", policy_file),
     ("vm_list", vm_list),
     ("saved_plan", saved_plan),
     ("profile", profile),
     ("answer", answer),
+    ("stream", stored_stream),
 ];
 
 /// A policy file is a policy that can be planned with, or has mistakes that can be shown, each at a place in the file.
@@ -182,6 +187,26 @@ fn was_understood(answer: &WriteAnswer, status: u16, accepting: u16) {
         WriteAnswer::Maybe { status: Some(_), .. } => assert!(!matches!(status, 412 | 429), "{answer:?}"),
         WriteAnswer::Maybe { .. } | WriteAnswer::NotSent { .. } => panic!("there was an answer: {answer:?}"),
     }
+}
+
+/// A stored object is read alike in pieces of any size, and is whole only with a first record. The first byte says how long a piece
+/// is, and, where it is odd, that what follows is still to be packed: few inputs are gzip.
+pub(crate) fn stored_stream(bytes: &[u8]) {
+    let Some((&first, rest)) = bytes.split_first() else { return };
+    let mut packed = rest.to_vec();
+    if first % 2 == 1 {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::none());
+        gzip.write_all(rest).unwrap();
+        packed = gzip.finish().unwrap();
+    }
+    let read = |piece: usize| {
+        let mut reader = StreamReader::default();
+        packed.chunks(piece.max(1)).for_each(|piece| reader.push(piece));
+        let damage = reader.finish().map(|damage| damage.code);
+        assert!(damage.is_some() || reader.begin().is_some());
+        (damage, reader.begin().cloned())
+    };
+    assert_eq!(read(packed.len()), read(usize::from(first)), "in pieces of {first}");
 }
 
 /// Answers everything alike.

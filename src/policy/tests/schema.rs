@@ -1,6 +1,6 @@
 //! Schema and reader say the same.
 
-use super::SCHEMA;
+use crate::policy::SCHEMA;
 use crate::policy::read::{KINDS, MISSING_PARENT, POLICY_FIELDS, RETRY_FIELDS, SUSPEND_FIELDS, TIER_FIELDS};
 use crate::policy::read_selector::SELECTOR_FIELDS;
 use crate::policy::source::Report;

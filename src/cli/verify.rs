@@ -1,0 +1,249 @@
+//! `verify`: are the stored backups what FiFo says they are?
+
+use super::apply::write_metrics;
+use super::connect;
+use super::context::Context;
+use super::options::Format;
+use super::store::{Opened, StoreArgs};
+use super::value::{rate, size};
+use crate::policy::Pattern;
+use crate::report::text::write;
+use crate::report::{Exit, Failure};
+use crate::report::{json, markdown, verify as reports};
+use crate::runner::fifo::{Fifo, FirstContact};
+use crate::runner::host::Host;
+use crate::runner::output::{bars, print};
+use crate::store::StoreError;
+use crate::verify::{Depth, Known, Options, Progress, Question, Report, Shard, VerifyError, merge, verify};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How often a log tells how far the reading is.
+const TOLD_EVERY: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+#[command(after_help = include_str!("help/verify.txt"))]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+
+    /// Only these VMs: by UUID, or all with such an alias; can be given several times
+    #[arg(long = "vm", value_name = "UUID|ALIAS-GLOB")]
+    vms: Vec<Pattern>,
+
+    /// How much of each object is read
+    #[arg(long, value_enum, default_value_t = DepthArg::Headers)]
+    depth: DepthArg,
+
+    /// Read whole objects no faster than this, all together, such as 200MiB/s
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    rate: Option<u64>,
+
+    /// Read no more than this whole in this run, such as 100GiB, those first that were read longest ago
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    budget: Option<u64>,
+
+    /// How many objects are read at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallel: u16,
+
+    /// Only a part of the VMs, such as 3/10, so that several machines share the reading
+    #[arg(long, value_name = "K/N", conflicts_with = "vms")]
+    shard: Option<Shard>,
+
+    /// Put the JSON of all parts together instead of reading anything
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["shard", "vms"])]
+    merge: Vec<PathBuf>,
+
+    /// Write metrics to this file, for node_exporter's textfile collector; exit with 1 when that fails
+    #[arg(long, value_name = "FILE", help_heading = "Reporting")]
+    metrics_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DepthArg {
+    /// Nothing: are they there, with their sizes?
+    Objects,
+    /// Their beginning: does each chain connect?
+    Headers,
+    /// All of it, with every checksum.
+    Full,
+}
+
+impl From<DepthArg> for Depth {
+    fn from(depth: DepthArg) -> Self {
+        match depth {
+            DepthArg::Objects => Self::Objects,
+            DepthArg::Headers => Self::Headers,
+            DepthArg::Full => Self::Full,
+        }
+    }
+}
+
+pub(super) async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let report = if args.merge.is_empty() { ask(args, context).await? } else { merged(args, context)? };
+    if let Some(path) = &args.metrics_file {
+        write_metrics(path, &reports::metrics(&report))?;
+    }
+    print(|out| {
+        let document = || reports::document(&report, context.text().detail);
+        match format {
+            Format::Json => json::verify(&report, out),
+            Format::Markdown => out.write_all(markdown::written(&document(), None, None).as_bytes()),
+            _ => write(&document(), context.text(), out),
+        }
+    })?;
+    Ok(if report.is_out() { Exit::Changes } else { Exit::Done })
+}
+
+async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
+    let Opened { store, name: store_name } = args.store.open(context)?;
+    let target = connect::target(context)?;
+    let fifo = target.open(&context.host, FirstContact::FailFast).await?;
+    let state_dir = context.host.made_state_dir()?.to_owned();
+    let endpoint = target.name();
+    let mut known = known(&state_dir, &endpoint, &store_name);
+    let options = Options {
+        depth: args.depth.into(),
+        vms: args.vms.clone(),
+        shard: args.shard,
+        parallel: args.parallel.into(),
+        bytes_per_sec: args.rate,
+        budget_bytes: args.budget,
+    };
+    let shown = Shown::new(&context.host);
+    let question = Question {
+        fifo: fifo.read(),
+        endpoint: &endpoint,
+        store: store.as_ref(),
+        store_name: &store_name,
+        clock: context.host.clock,
+        progress: &|progress| shown.tell(progress),
+        save: &|known| save(known, &state_dir),
+    };
+    let verified = verify(&question, &options, &mut known).await;
+    shown.bar.finish_and_clear();
+    let report = verified.map_err(|error| failure(&error, &fifo));
+    if let Ok(report) = &report {
+        known.enter(report);
+    }
+    // What was read until a failure was read.
+    save(&known, &state_dir);
+    fifo.close().await?;
+    report
+}
+
+/// Reads what earlier runs found out. Where that cannot be read, objects are read in another order, and what was found is found
+/// again.
+pub(super) fn known(state_dir: &Path, endpoint: &str, store: &str) -> Known {
+    let read = Known::read(state_dir, endpoint, Some(store)).unwrap_or_else(|error| {
+        tracing::warn!("{error}; what earlier verifications found out is not used");
+        None
+    });
+    read.unwrap_or_else(|| Known::new(endpoint, store))
+}
+
+pub(super) fn save(known: &Known, state_dir: &Path) {
+    if let Err(error) = known.write(state_dir) {
+        tracing::warn!("failed to save what was verified in {}: {error}", state_dir.display());
+    }
+}
+
+fn merged(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
+    let read = |path: &PathBuf| -> Result<Report, Failure> {
+        let what = || Failure::new(format!("failed to read {}", path.display()));
+        let bytes = fs::read(path).map_err(|error| what().because(error))?;
+        let report: Report = serde_json::from_slice(&bytes).map_err(|error| what().because(error))?;
+        if report.format == crate::verify::FORMAT {
+            Ok(report)
+        } else {
+            Err(what().hint(format!("it has to be the JSON of verify, {}", crate::verify::FORMAT)))
+        }
+    };
+    let reports = args.merge.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let report = merge(reports).map_err(|error| Failure::of(&error))?;
+    let state_dir = context.host.made_state_dir()?;
+    let mut known = known(state_dir, &report.endpoint, &report.store);
+    known.enter(&report);
+    save(&known, state_dir);
+    Ok(report)
+}
+
+fn failure(error: &VerifyError, fifo: &Fifo) -> Failure {
+    match error {
+        VerifyError::Fifo(error) => fifo.failure(error),
+        VerifyError::Store(error) => store_failure(error),
+        VerifyError::WrongStore { .. } => Failure::of(error).hint(
+            "is it the right bucket and prefix? nothing is reported of single backups while most objects are not there",
+        ),
+        VerifyError::NoVm | VerifyError::NoSuchVm(_) => {
+            Failure::of(error).hint("a user sees only the VMs it may `get`")
+        }
+    }
+}
+
+/// Says what to check where a store cannot be read.
+pub(super) fn store_failure(error: &StoreError) -> Failure {
+    let failure = Failure::of(error);
+    match error {
+        StoreError::Status { status: 401 | 403, .. } => {
+            failure.hint("check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and the clock; the key needs to list and get")
+        }
+        StoreError::Missing(_) => failure.hint("check --store"),
+        StoreError::Lost { .. } => failure.hint("check --store-endpoint, and whether the store can be reached from here"),
+        _ => failure,
+    }
+}
+
+/// Shows how far a verification is: by a bar on a terminal, else now and then in the log.
+struct Shown {
+    bar: ProgressBar,
+    is_terminal: bool,
+    told_at: Mutex<Instant>,
+    began: Instant,
+}
+
+impl Shown {
+    fn new(host: &Host) -> Self {
+        let is_terminal = host.output.error_columns.is_some() && !host.output.is_quiet;
+        let bar = if is_terminal { bars().add(ProgressBar::no_length()) } else { ProgressBar::hidden() };
+        let began = Instant::now();
+        Self { bar, is_terminal, told_at: Mutex::new(began), began }
+    }
+
+    fn tell(&self, progress: Progress) {
+        let (template, done, of) = match progress {
+            Progress::Listing => ("{spinner} listing", 0, 0),
+            Progress::Headers { done, of } => {
+                ("{wide_bar} {pos} of {len} objects, {eta} left", done as u64, of as u64)
+            }
+            Progress::Reading { bytes, of } => {
+                ("{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left", bytes, of)
+            }
+        };
+        if self.is_terminal {
+            if self.bar.length() != Some(of) {
+                self.bar.reset();
+                self.bar.set_style(
+                    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+                );
+                self.bar.set_length(of);
+            }
+            self.bar.set_position(done);
+            return;
+        }
+        let Ok(mut told_at) = self.told_at.lock() else { return };
+        if told_at.elapsed() >= TOLD_EVERY && done > 0 {
+            *told_at = Instant::now();
+            let left = self.began.elapsed().as_secs().saturating_mul(of.saturating_sub(done)) / done;
+            let what = if matches!(progress, Progress::Reading { .. }) { "MiB" } else { "objects" };
+            let scale = |it: u64| if what == "MiB" { it >> 20 } else { it };
+            tracing::info!("verified {} of {} {what}, about {left} s left", scale(done), scale(of));
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The document, the metrics and the lines of `verify`: what is broken, what hangs on it, what to do.
+
+use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
+use super::escape::visible;
+use super::style::Tone;
+use super::text::Detail;
+use super::words::{counted, instant_text, listed, span_text, vm_id, vm_name};
+use crate::inventory::{BackupId, VmId};
+use crate::plan::bytes_text;
+use crate::store::stream::Code;
+use crate::verify::{
+    BackupReport, Depth, KnownVm, Proof, Rehearsed, Report, Restored, Step, UnknownObject, VmReport,
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// How many unknown objects are named; JSON has them all.
+const UNKNOWN_SHOWN: usize = 20;
+
+/// Reports a verification, what is worst first.
+pub fn document(report: &Report, detail: Detail) -> Doc {
+    let mut out: Vec<&VmReport> = report.vms.iter().filter(|vm| is_out(vm)).collect();
+    out.sort_by_key(|vm| std::cmp::Reverse(severity(vm)));
+    let mut blocks = vec![Block::Entries(out.into_iter().map(entry).collect())];
+    let unread =
+        report.unread.iter().map(|unread| (Tone::Held, format!("{}: {}", unread.object, unread.message)));
+    let unread: Vec<(Tone, String)> = unread.collect();
+    if !unread.is_empty() {
+        blocks.push(Block::Heading("Could not be read".to_owned()));
+        blocks.push(Block::List(unread));
+    }
+    if !report.unreadable_vms.is_empty() {
+        blocks.push(Block::Heading("Not shown whole by FiFo, so that nothing is known of them".to_owned()));
+        let vms = report.unreadable_vms.iter().map(|vm| (Tone::Alarm, vm.clone()));
+        blocks.push(Block::List(vms.collect()));
+    }
+    let shown = if detail >= Detail::Full { usize::MAX } else { UNKNOWN_SHOWN };
+    blocks.extend(unknown(&report.unknown_objects, shown));
+    let is_brief = detail <= Detail::Brief;
+    if is_brief {
+        blocks.retain(|block| matches!(block, Block::Entries(_)));
+    }
+    Doc { blocks, remarks: remarks(report), summary: summary(report), ..Doc::default() }
+}
+
+fn is_out(vm: &VmReport) -> bool {
+    vm.backups.iter().any(|backup| !backup.findings.is_empty())
+}
+
+/// What cannot be restored at all comes first, then where the newest backup cannot, then by how much is lost.
+fn severity(vm: &VmReport) -> (bool, bool, usize) {
+    let lost = vm.backups.iter().filter(|backup| !backup.restorable).count();
+    (lost == vm.backups.len(), vm.backups.last().is_some_and(|backup| !backup.restorable), lost)
+}
+
+fn entry(vm: &VmReport) -> Entry {
+    let (all_lost, newest_lost, _) = severity(vm);
+    let mut lines = Vec::new();
+    for backup in &vm.backups {
+        let hanging = hanging_on(backup.backup, vm);
+        for finding in &backup.findings {
+            let what = format!("{}: {}: {}", name(backup), finding.object, finding.message);
+            let hang = match hanging {
+                0 => String::new(),
+                1 => "1 backup hangs on it; ".to_owned(),
+                count => format!("{count} backups hang on it; "),
+            };
+            let tone = if all_lost || newest_lost { Tone::Alarm } else { Tone::Held };
+            let line = Line::new(tone, finding.code.as_str(), what);
+            lines.push(line.because(format!("{hang}{}", advice(finding.code))));
+        }
+    }
+    let policy = if all_lost { "nothing of it can be restored".to_owned() } else { String::new() };
+    let name = vm_name(&vm.alias, Some(vm.uuid));
+    Entry { name, id: vm_id(&vm.alias, Some(vm.uuid)), policy, lines }
+}
+
+/// Names a backup: `daily of 2026-11-22 01:00:00 UTC (3fa94c21)`.
+fn name(backup: &BackupReport) -> String {
+    let comment = backup.comment.as_deref().unwrap_or("backup");
+    let taken = backup.timestamp.map_or_else(String::new, |at| format!(" of {}", instant_text(at)));
+    format!("{comment}{taken} ({})", backup.backup.short())
+}
+
+/// Counts the backups that cannot be restored without another one.
+fn hanging_on(id: BackupId, vm: &VmReport) -> usize {
+    let parents: BTreeMap<BackupId, Option<BackupId>> =
+        vm.backups.iter().map(|backup| (backup.backup, backup.parent)).collect();
+    let hangs = |backup: &&BackupReport| {
+        let mut steps = parents.len();
+        let mut next = backup.parent;
+        while let Some(parent) = next.filter(|_| steps > 0) {
+            if parent == id {
+                return true;
+            }
+            steps -= 1;
+            next = parents.get(&parent).copied().flatten();
+        }
+        false
+    };
+    vm.backups.iter().filter(hangs).count()
+}
+
+fn advice(code: Code) -> &'static str {
+    match code {
+        Code::Missing => "bring it back from a mirror, or make a full backup",
+        Code::Link | Code::Name => "make a full backup, and delete none until it is verified",
+        Code::Size | Code::NoStream | Code::Gzip | Code::Truncated | Code::Checksum | Code::Sha1 => {
+            "compare it with a mirror, or make a full backup, and delete none until it is verified"
+        }
+    }
+}
+
+fn unknown(objects: &[UnknownObject], shown: usize) -> Vec<Block> {
+    if objects.is_empty() {
+        return Vec::new();
+    }
+    let bytes = bytes_text(objects.iter().map(|object| object.size_bytes).sum());
+    let title = format!("{} of no record that FiFo shows, {bytes}", counted(objects.len(), "object"));
+    let line = |object: &UnknownObject| {
+        (Tone::Plain, format!("{}  {}", object.object, bytes_text(object.size_bytes)))
+    };
+    let mut lines: Vec<(Tone, String)> = objects.iter().take(shown).map(line).collect();
+    if objects.len() > shown {
+        lines.push((Tone::Plain, format!("… and {} more, in the JSON and with -v", objects.len() - shown)));
+    }
+    vec![Block::Heading(title), Block::List(lines)]
+}
+
+fn remarks(report: &Report) -> Vec<(Tone, String)> {
+    let counts = &report.summary;
+    let mut remarks = Vec::new();
+    if counts.left > 0 {
+        let left = format!("{} ({})", counted(counts.left, "object"), bytes_text(counts.left_bytes));
+        remarks.push((Tone::Wait, format!("The budget left {left} to later runs, which begin with them.")));
+    }
+    let why = match report.depth {
+        Depth::Objects => "No object was read: what is in them is not known.",
+        Depth::Headers => {
+            "Objects were read up to their first record: damage behind it shows only at --depth full."
+        }
+        Depth::Full => return remarks,
+    };
+    remarks.push((Tone::Plain, why.to_owned()));
+    remarks
+}
+
+fn summary(report: &Report) -> Vec<String> {
+    let it = &report.summary;
+    let shard = report.shard.map_or_else(String::new, |shard| format!(", part {shard}"));
+    let head = format!("Verified: {}, depth {}{shard}.", report.store, report.depth.as_str());
+    let bad = listed([
+        (it.broken, "broken"),
+        (it.backups - it.restorable, "not restorable"),
+        (it.unread, "unread"),
+        (it.unreadable_vms, "VMs not shown by FiFo"),
+    ]);
+    let bad = if bad.is_empty() { "nothing is wrong".to_owned() } else { bad };
+    let read = match report.depth {
+        Depth::Objects => String::new(),
+        Depth::Headers => format!(", {} looked into", it.headers_read),
+        Depth::Full => format!(", {} read whole ({})", it.read, bytes_text(it.read_bytes)),
+    };
+    let (vms, backups, objects) =
+        (counted(it.vms, "VM"), counted(it.backups, "backup"), counted(it.objects, "object"));
+    vec![head, format!("{vms}, {backups}, {objects}{read}: {bad}.")]
+}
+
+/// What is known of VMs' stored backups, by VM.
+pub type KnownVms = BTreeMap<VmId, KnownVm>;
+
+const PROOF_COLUMNS: [Column; 6] = [
+    Column::wrapping("stored backups of", 0),
+    Column::new("objects there", 0),
+    Column::new("chain connects", 2),
+    Column::new("read whole", 3),
+    Column::new("restored", 1),
+    Column::number("broken", 0),
+];
+
+/// Adds to a report what `verify` and `rehearse` have proven of these VMs; FiFo's own word is in it already.
+pub fn with_proofs(mut doc: Doc, known: &KnownVms, vms: &[(VmId, &str)]) -> Doc {
+    let row = |&(id, alias): &(VmId, &str)| {
+        let known = known.get(&id)?;
+        let proof = &known.proof;
+        let there = proof.listed_at.map(|_| format!("{} of {}", proof.objects_there, proof.objects));
+        let restored = known.restored.map(|restored| {
+            let took = span_text(i64::try_from(restored.took_secs).unwrap_or(i64::MAX));
+            format!("{} in {took}", day(restored.at))
+        });
+        let broken = known.broken.len();
+        let cells = vec![
+            vm_name(alias, Some(id)),
+            there.unwrap_or_default(),
+            proof.connects_at.map(day).unwrap_or_default(),
+            proof.read_at.map(day).unwrap_or_default(),
+            restored.unwrap_or_default(),
+            if broken > 0 { broken.to_string() } else { String::new() },
+        ];
+        let tone = if broken > 0 { Tone::Alarm } else { Tone::Plain };
+        Some(Row { tone, cells, ..Row::default() })
+    };
+    let rows: Vec<Row> = vms.iter().filter_map(row).collect();
+    if !rows.is_empty() {
+        doc.blocks.push(Block::Table(Table { columns: &PROOF_COLUMNS, rows, folded: None }));
+    }
+    doc
+}
+
+fn day(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d").to_string()
+}
+
+/// What is known of a VM's stored backups, for JSON.
+#[derive(Serialize)]
+pub struct Verified<'a> {
+    #[serde(flatten)]
+    proof: &'a Proof,
+    broken: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restored: Option<&'a Restored>,
+}
+
+/// Returns what is known for JSON.
+pub fn verified(known: &KnownVms) -> BTreeMap<VmId, Verified<'_>> {
+    fn one(vm: &KnownVm) -> Verified<'_> {
+        let KnownVm { proof, restored, broken, .. } = vm;
+        Verified { proof, broken: broken.len(), restored: restored.as_ref() }
+    }
+    known.iter().map(|(id, vm)| (*id, one(vm))).collect()
+}
+
+/// The metrics of a verification, with their meaning. `docs/verify.md` lists the same.
+type Series = (&'static str, &'static str, fn(&VmReport) -> Option<i64>);
+const SERIES: [Series; 7] = [
+    ("fifo_retain_verify_backups", "Stored backups by FiFo's word", |vm| count(vm.backups.len())),
+    ("fifo_retain_verify_restorable", "Of which nothing is known against them and all they rest on", |vm| {
+        count(vm.backups.iter().filter(|backup| backup.restorable).count())
+    }),
+    ("fifo_retain_verify_broken", "Stored backups with something wrong", |vm| {
+        count(vm.backups.iter().filter(|backup| !backup.findings.is_empty()).count())
+    }),
+    ("fifo_retain_verify_objects", "Objects that the records promise", |vm| count(vm.proof.objects)),
+    ("fifo_retain_verify_objects_there", "Of which this many are there", |vm| count(vm.proof.objects_there)),
+    (
+        "fifo_retain_verify_chain_connects_timestamp_seconds",
+        "When the newest restorable chain was last seen to connect",
+        |vm| vm.proof.connects_at.map(|at| at.timestamp()),
+    ),
+    (
+        "fifo_retain_verify_read_whole_timestamp_seconds",
+        "Since when every object of that chain has been read whole",
+        |vm| vm.proof.read_at.map(|at| at.timestamp()),
+    ),
+];
+
+fn count(count: usize) -> Option<i64> {
+    i64::try_from(count).ok()
+}
+
+/// Writes metrics in Prometheus' text format.
+pub fn metrics(report: &Report) -> String {
+    let mut out = String::new();
+    let it = &report.summary;
+    let all = [
+        ("timestamp_seconds", "When the last verification began", report.at.timestamp().unsigned_abs()),
+        ("unknown_objects", "Objects of no record", it.unknown_objects as u64),
+        ("unknown_bytes", "Their bytes", it.unknown_bytes),
+        ("unread_objects", "Objects that could not be read", it.unread as u64),
+        ("left_bytes", "Bytes that the budget left to later runs", it.left_bytes),
+    ];
+    // Writing to a String cannot fail.
+    for (name, help, value) in all {
+        let name = format!("fifo_retain_verify_{name}");
+        let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
+    }
+    for (name, help, value) in SERIES {
+        let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge");
+        for vm in &report.vms {
+            let alias = visible(&vm.alias).replace('\\', "\\\\").replace('"', "\\\"");
+            if let Some(value) = value(vm) {
+                let _ = writeln!(out, "{name}{{vm=\"{}\",alias=\"{alias}\"}} {value}", vm.uuid);
+            }
+        }
+    }
+    out
+}
+
+/// The metrics of what is known of VMs, for `status`. `docs/verify.md` lists the same.
+type KnownSeries = (&'static str, &'static str, fn(&KnownVm) -> Option<i64>);
+const KNOWN_SERIES: [KnownSeries; 6] = [
+    ("fifo_retain_vm_stored_objects", "Objects that the records promise", |vm| {
+        vm.proof.listed_at.and_then(|_| count(vm.proof.objects))
+    }),
+    ("fifo_retain_vm_stored_objects_there", "Of which this many were there when last listed", |vm| {
+        vm.proof.listed_at.and_then(|_| count(vm.proof.objects_there))
+    }),
+    ("fifo_retain_vm_stored_broken", "Stored backups that were found broken", |vm| count(vm.broken.len())),
+    (
+        "fifo_retain_vm_chain_connects_timestamp_seconds",
+        "When the newest restorable chain was last seen to connect",
+        |vm| vm.proof.connects_at.map(|at| at.timestamp()),
+    ),
+    (
+        "fifo_retain_vm_read_whole_timestamp_seconds",
+        "Since when every object of that chain has been read whole",
+        |vm| vm.proof.read_at.map(|at| at.timestamp()),
+    ),
+    ("fifo_retain_vm_restored_timestamp_seconds", "When a restore was last rehearsed", |vm| {
+        vm.restored.map(|restored| restored.at.timestamp())
+    }),
+];
+
+/// Writes what is known of VMs as metrics, in Prometheus' text format.
+pub fn known_metrics(known: &KnownVms) -> String {
+    let mut out = String::new();
+    for (name, help, value) in KNOWN_SERIES {
+        let samples: Vec<(&VmId, i64)> = known.iter().filter_map(|(id, vm)| Some((id, value(vm)?))).collect();
+        if !samples.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge");
+        }
+        for (id, value) in samples {
+            let _ = writeln!(out, "{name}{{vm=\"{id}\"}} {value}");
+        }
+    }
+    out
+}
+
+/// Reports a rehearsal that went well.
+pub fn rehearsed(rehearsed: &Rehearsed) -> Doc {
+    let name = vm_name(&rehearsed.alias, Some(rehearsed.vm));
+    let taken = rehearsed.timestamp.map_or_else(String::new, |at| format!(" of {}", instant_text(at)));
+    let comment = rehearsed.comment.as_deref().unwrap_or("backup");
+    let row = |step: &Step| Row {
+        cells: vec![
+            step.object.clone(),
+            bytes_text(step.size_bytes),
+            bytes_text(step.stream_bytes),
+            format!("{}.{} s", step.took_ms / 1000, step.took_ms % 1000 / 100),
+        ],
+        ..Row::default()
+    };
+    let rows = rehearsed.steps.iter().map(row).collect();
+    let table = Table { columns: &STEP_COLUMNS, rows, folded: None };
+    let secs = |secs: u64| span_text(i64::try_from(secs).unwrap_or(i64::MAX));
+    let check =
+        rehearsed.check_secs.map_or_else(String::new, |took| format!(" The check passed in {}.", secs(took)));
+    let left = if rehearsed.kept { format!(" It stays in {}.", rehearsed.into) } else { String::new() };
+    let summary = format!(
+        "Restored: {}, {} in {}.{check}{left}",
+        counted(rehearsed.steps.len(), "object"),
+        bytes_text(rehearsed.size_bytes),
+        secs(rehearsed.took_secs)
+    );
+    let heading = format!("{name}: {comment}{taken} ({})", rehearsed.backup.short());
+    Doc {
+        blocks: vec![Block::Heading(heading), Block::Table(table)],
+        summary: vec![summary],
+        ..Doc::default()
+    }
+}
+
+const STEP_COLUMNS: [Column; 4] = [
+    Column::wrapping("object", 0),
+    Column::number("fetched", 2),
+    Column::number("unpacked", 1),
+    Column::number("took", 0),
+];

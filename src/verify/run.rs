@@ -1,0 +1,590 @@
+//! A verification, from the list of the store to its report.
+
+use super::expected::{Expected, expected, is_stored};
+use super::known::{Known, KnownVm, ReadWhole};
+use super::listing::{Listing, There};
+use super::report::{
+    BackupReport, Depth, FORMAT, Finding, Proof, Report, Shard, Summary, UnknownObject, Unread, VmReport,
+};
+use super::whole::{Read, Throttle, head, whole};
+use crate::fifo::{FifoError, ReadClient};
+use crate::inventory::{
+    BackupId, Disk, Inventory, RecordedState, UnreadableVm, Vm, VmId, chain_of, restorable,
+};
+use crate::policy::Pattern;
+use crate::store::stream::Code;
+use crate::store::{Store, StoreError};
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, stream};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// After so many failed reads in a row it is not these objects that cannot be read.
+const UNREAD_IN_ROW_MAX: usize = 8;
+
+/// What is asked of the storage.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub depth: Depth,
+    /// By UUID or alias; none means all.
+    pub vms: Vec<Pattern>,
+    pub shard: Option<Shard>,
+    /// How many objects are read at once.
+    pub parallel: usize,
+    /// For reading whole, all together.
+    pub bytes_per_sec: Option<u64>,
+    /// How much is read whole in this run; the object that comes first is read however large it is.
+    pub budget_bytes: Option<u64>,
+}
+
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Listing,
+    Headers { done: usize, of: usize },
+    Reading { bytes: u64, of: u64 },
+}
+
+/// Where to ask, and what is known already.
+pub struct Question<'a> {
+    pub fifo: &'a ReadClient,
+    /// The FiFo's name in every file.
+    pub endpoint: &'a str,
+    pub store: &'a dyn Store,
+    pub store_name: &'a str,
+    pub clock: fn() -> DateTime<Utc>,
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+    /// Called now and then while objects are read, so that a run that is killed has not read in vain.
+    pub save: &'a (dyn Fn(&Known) + Sync),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error(transparent)]
+    Fifo(#[from] FifoError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("FiFo shows this user no VM at all")]
+    NoVm,
+    #[error("{0}: no VM that this user can see is meant")]
+    NoSuchVm(Pattern),
+    /// Rather a wrong bucket or prefix than that all is lost.
+    #[error("{store} lacks {missing} of the {expected} objects that FiFo has recorded")]
+    WrongStore { store: String, missing: usize, expected: usize },
+}
+
+/// Compares what FiFo has recorded with what there is.
+///
+/// # Errors
+///
+/// FiFo or the store cannot be read, or the store lacks most objects.
+pub async fn verify(
+    question: &Question<'_>,
+    options: &Options,
+    known: &mut Known,
+) -> Result<Report, VerifyError> {
+    (question.progress)(Progress::Listing);
+    // The list comes first: what FiFo records after it cannot be missing from it unnoticed.
+    let is_of_all = options.vms.is_empty();
+    let mut listing = if is_of_all { Listing::of_all(question.store).await? } else { Listing::default() };
+    let inventory = question.fifo.list().await?.inventory;
+    if inventory.is_empty() {
+        return Err(VerifyError::NoVm);
+    }
+    let Inventory { vms, unreadable: hidden, .. } = inventory;
+    if is_of_all && options.shard.is_none() && hidden.is_empty() {
+        known.vms.retain(|id, _| vms.contains_key(id));
+    }
+    let mut vms = chosen(vms, &hidden, options)?;
+    if !is_of_all {
+        for id in vms.keys() {
+            listing.refresh(question.store, *id).await?;
+        }
+    }
+    look_again(question, &mut listing, &mut vms).await?;
+
+    let mut run = Run::new(question, options, &vms, &listing);
+    run.objects()?;
+    if options.depth >= Depth::Headers {
+        run.headers().await?;
+        run.links();
+    }
+    if options.depth == Depth::Full {
+        run.full(known).await?;
+    }
+    run.gone().await?;
+    run.carry_over(known);
+    let mut report = run.report(known);
+    report.unreadable_vms = unreadable(&hidden, options);
+    if is_of_all {
+        // A prune between the two readings leaves no trace behind it.
+        let vms_with_unknown: BTreeSet<VmId> =
+            unknown(&listing, &hidden, &vms, options.shard).into_iter().filter_map(vm_of).collect();
+        for id in vms_with_unknown {
+            listing.refresh(question.store, id).await?;
+        }
+        report.unknown_objects = unknown(&listing, &hidden, &vms, options.shard);
+    }
+    report.sort();
+    report.count();
+    Ok(report)
+}
+
+/// Returns the VMs that are asked for.
+fn chosen(
+    vms: BTreeMap<VmId, Vm>,
+    hidden: &[UnreadableVm],
+    options: &Options,
+) -> Result<BTreeMap<VmId, Vm>, VerifyError> {
+    let is_meant = |pattern: &Pattern| {
+        vms.values().any(|vm| pattern.means(Some(vm.id), &vm.alias))
+            || hidden.iter().any(|vm| pattern.means(vm.id, &vm.alias))
+    };
+    if let Some(missing) = options.vms.iter().find(|pattern| !is_meant(pattern)) {
+        return Err(VerifyError::NoSuchVm(missing.clone()));
+    }
+    let is_chosen = |vm: &Vm| {
+        let is_named = options.vms.iter().any(|pattern| pattern.means(Some(vm.id), &vm.alias));
+        (options.vms.is_empty() || is_named) && options.shard.is_none_or(|shard| shard.has(vm.id))
+    };
+    Ok(vms.into_iter().filter(|(_, vm)| is_chosen(vm)).collect())
+}
+
+fn unreadable(hidden: &[UnreadableVm], options: &Options) -> Vec<String> {
+    let is_chosen = |id: Option<VmId>, alias: &str| {
+        let is_named = options.vms.iter().any(|pattern| pattern.means(id, alias));
+        let is_in = |shard: Shard| id.map_or(shard.is_first(), |id| shard.has(id));
+        (options.vms.is_empty() || is_named) && options.shard.is_none_or(is_in)
+    };
+    let chosen = hidden.iter().filter(|vm| is_chosen(vm.id, &vm.alias));
+    let name = |id: Option<VmId>| id.map_or_else(|| "(no UUID)".to_owned(), |id| id.to_string());
+    chosen.map(|vm| if vm.alias.is_empty() { name(vm.id) } else { vm.alias.clone() }).collect()
+}
+
+/// Looks once more at VMs where objects are missing or too many: a prune or an upload may lie between the two readings.
+async fn look_again(
+    question: &Question<'_>,
+    listing: &mut Listing,
+    vms: &mut BTreeMap<VmId, Vm>,
+) -> Result<(), VerifyError> {
+    let ids: Vec<VmId> = vms.keys().copied().collect();
+    let lacks = |vm: &Vm, listing: &Listing| {
+        expected(vm).iter().any(|object| listing.get(object.vm, &object.file()).is_none())
+    };
+    let (expected_in_all, lacking): (usize, Vec<VmId>) = {
+        let lacking = ids.iter().filter(|id| vms.get(id).is_some_and(|vm| lacks(vm, listing)));
+        (ids.len(), lacking.copied().collect())
+    };
+    // Where most VMs lack something it is the store that is wrong, and each of them need not be asked about.
+    if lacking.len() > 100 && lacking.len() * 2 > expected_in_all {
+        return Ok(());
+    }
+    for id in lacking {
+        listing.refresh(question.store, id).await?;
+        match question.fifo.vm(id).await {
+            Ok(read) => drop(read.vm.ok().map(|vm| vms.insert(id, vm))),
+            Err(FifoError::NoSuchVm { .. }) => drop(vms.remove(&id)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Lists the objects that belong to no record. Of VMs that cannot be read nothing is known.
+fn unknown(
+    listing: &Listing,
+    hidden: &[UnreadableVm],
+    vms: &BTreeMap<VmId, Vm>,
+    shard: Option<Shard>,
+) -> Vec<UnknownObject> {
+    let unreadable: BTreeSet<Option<VmId>> = hidden.iter().map(|vm| vm.id).collect();
+    if unreadable.contains(&None) {
+        return Vec::new();
+    }
+    let mut unknown = Vec::new();
+    if shard.is_none_or(Shard::is_first) {
+        unknown.clone_from(&listing.others);
+    }
+    for (&id, files) in &listing.vms {
+        if unreadable.contains(&Some(id)) || !shard.is_none_or(|shard| shard.has(id)) {
+            continue;
+        }
+        for (file, there) in files {
+            let backup = file.get(..36).and_then(|backup| backup.parse::<BackupId>().ok());
+            let is_known =
+                backup.is_some_and(|backup| vms.get(&id).is_some_and(|vm| vm.backups.contains(backup)));
+            if !is_known {
+                unknown.push(UnknownObject { object: format!("{id}/{file}"), size_bytes: there.size_bytes });
+            }
+        }
+    }
+    unknown
+}
+
+fn vm_of(unknown: UnknownObject) -> Option<VmId> {
+    unknown.object.split('/').next()?.parse().ok()
+}
+
+/// A disk of a backup of a VM.
+type Key = (VmId, BackupId, Disk);
+
+#[derive(Clone, Copy, Debug)]
+struct Guids {
+    own: u64,
+    from: u64,
+}
+
+struct Run<'a> {
+    question: &'a Question<'a>,
+    options: &'a Options,
+    vms: &'a BTreeMap<VmId, Vm>,
+    /// Everything that the records promise, with what there is of it.
+    objects: Vec<(Expected, Option<There>)>,
+    findings: HashMap<(VmId, BackupId), Vec<Finding>>,
+    guids: HashMap<Key, Guids>,
+    unread: Vec<(VmId, BackupId, Unread)>,
+    /// Objects that were listed and could not be found when they were to be read.
+    gone: Vec<Expected>,
+    /// The objects whose beginning, and those that were read to their end in this run.
+    checked: HashMap<String, Depth>,
+    summary: Summary,
+    now: DateTime<Utc>,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        question: &'a Question<'a>,
+        options: &'a Options,
+        vms: &'a BTreeMap<VmId, Vm>,
+        listing: &Listing,
+    ) -> Self {
+        let objects = vms.values().flat_map(expected).map(|object| {
+            let there = listing.get(object.vm, &object.file());
+            (object, there)
+        });
+        let objects: Vec<_> = objects.collect();
+        let summary = Summary { objects: objects.len(), ..Summary::default() };
+        Self {
+            question,
+            options,
+            vms,
+            objects,
+            findings: HashMap::new(),
+            guids: HashMap::new(),
+            unread: Vec::new(),
+            gone: Vec::new(),
+            checked: HashMap::new(),
+            summary,
+            now: (question.clock)(),
+        }
+    }
+
+    fn find(&mut self, object: &Expected, there: Option<There>, code: Code, message: String) {
+        let (size_bytes, modified) = (there.map(|it| it.size_bytes), there.and_then(|it| it.modified));
+        let finding = Finding { code, object: object.name(), message, size_bytes, modified };
+        let findings = self.findings.entry((object.vm, object.backup)).or_default();
+        // The same is found at more than one depth.
+        if !findings.iter().any(|known| known.code == code && known.object == finding.object) {
+            findings.push(finding);
+        }
+    }
+
+    /// Compares names and sizes.
+    fn objects(&mut self) -> Result<(), VerifyError> {
+        let missing = self.objects.iter().filter(|(_, there)| there.is_none()).count();
+        if missing * 2 > self.objects.len() {
+            return Err(VerifyError::WrongStore {
+                store: self.question.store_name.to_owned(),
+                missing,
+                expected: self.objects.len(),
+            });
+        }
+        for (object, there) in self.objects.clone() {
+            match (there, object.size_bytes) {
+                (None, _) => self.find(&object, None, Code::Missing, "it is not there".to_owned()),
+                (Some(it), Some(size)) if it.size_bytes != size => {
+                    let message = format!("it has {} bytes, and FiFo has recorded {size}", it.size_bytes);
+                    self.find(&object, there, Code::Size, message);
+                }
+                (Some(There { size_bytes: 0, .. }), None) if object.is_xml => {
+                    self.find(&object, there, Code::Size, "it is empty".to_owned());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the streams that are there and can be looked into.
+    fn streams(&self) -> Vec<(Expected, There)> {
+        let streams = self.objects.iter().filter(|(object, _)| !object.is_xml);
+        streams.filter_map(|(object, there)| Some((object.clone(), (*there)?))).collect()
+    }
+
+    /// Reads the beginning of each object.
+    async fn headers(&mut self) -> Result<(), VerifyError> {
+        let streams = self.streams();
+        let (store, of) = (self.question.store, streams.len());
+        let mut reads = stream::iter(streams)
+            .map(|(object, there)| async move { (head(store, &object, there).await, object, there) })
+            .buffer_unordered(self.options.parallel);
+        let mut failures = 0;
+        while let Some((read, object, there)) = reads.next().await {
+            self.summary.headers_read += 1;
+            (self.question.progress)(Progress::Headers { done: self.summary.headers_read, of });
+            self.enter(read, &object, there, Depth::Headers, &mut failures)?;
+        }
+        Ok(())
+    }
+
+    /// Enters what was read of an object.
+    fn enter(
+        &mut self,
+        read: Result<Read, StoreError>,
+        object: &Expected,
+        there: There,
+        depth: Depth,
+        failures: &mut usize,
+    ) -> Result<(), VerifyError> {
+        let read = match read {
+            Ok(read) => read,
+            Err(StoreError::Missing(_)) => {
+                self.gone.push(object.clone());
+                return Ok(());
+            }
+            Err(error) => {
+                // What is wrong with single objects is not counted: those that a store has lost may lie side by side.
+                *failures += usize::from(error.is_of_all());
+                if *failures == UNREAD_IN_ROW_MAX {
+                    return Err(error.into());
+                }
+                let unread = Unread { object: object.name(), message: error.to_string() };
+                self.unread.push((object.vm, object.backup, unread));
+                return Ok(());
+            }
+        };
+        *failures = 0;
+        // A small object is read whole for its beginning.
+        let depth = if read.sha1.is_some() { Depth::Full } else { depth };
+        self.checked.insert(object.name(), depth);
+        if let Some(begin) = &read.begin {
+            let guids = Guids { own: begin.guid, from: begin.from_guid };
+            self.guids.insert((object.vm, object.backup, object.disk), guids);
+            if begin.name != object.snapshot() {
+                let message = format!("it is of {:?}, and should be of {}", begin.name, object.snapshot());
+                self.find(object, Some(there), Code::Name, message);
+            }
+        }
+        if let Some(damage) = read.damage {
+            self.find(object, Some(there), damage.code, damage.message);
+        }
+        if let Some((is, should)) = read.sha1.zip(object.sha1).filter(|(is, should)| is != should) {
+            let message =
+                format!("its SHA-1 is {}, and FiFo has recorded {}", hex::encode(is), hex::encode(should));
+            self.find(object, Some(there), Code::Sha1, message);
+        }
+        Ok(())
+    }
+
+    /// Compares each stream with what it has to start from.
+    fn links(&mut self) {
+        for (object, there) in self.streams() {
+            let key = |backup| (object.vm, backup, object.disk);
+            let Some(&Guids { from, .. }) = self.guids.get(&key(object.backup)) else { continue };
+            let has_disk = |parent: BackupId| {
+                self.objects
+                    .iter()
+                    .any(|(other, _)| !other.is_xml && (other.vm, other.backup, other.disk) == key(parent))
+            };
+            let message = match (object.parent, from) {
+                (None, 0) => continue,
+                (None, _) => "FiFo calls it a full backup, and it is an increment".to_owned(),
+                // A disk that the VM has only had since then.
+                (Some(parent), 0) if !has_disk(parent) => continue,
+                (Some(_), 0) => "FiFo calls it an increment, and it is a full backup".to_owned(),
+                (Some(parent), from) => match self.guids.get(&key(parent)) {
+                    Some(guids) if guids.own != from => {
+                        format!("it starts from another snapshot than that of its parent {parent}")
+                    }
+                    // What is wrong with the parent is found there.
+                    _ => continue,
+                },
+            };
+            self.find(&object, Some(there), Code::Link, message);
+        }
+    }
+
+    /// Reads objects to their end: those first that were read longest ago, as far as the budget goes.
+    async fn full(&mut self, known: &mut Known) -> Result<(), VerifyError> {
+        let mut left = Vec::new();
+        for (object, there) in self.streams() {
+            let vm = known.vms.entry(object.vm).or_default();
+            if self.findings.get(&(object.vm, object.backup)).is_some_and(|found| {
+                found.iter().any(|finding| finding.object == object.name() && finding.code != Code::Link)
+            }) {
+                continue;
+            }
+            if self.checked.get(&object.name()) == Some(&Depth::Full) {
+                // Its beginning was all of it.
+                self.summary.read += 1;
+                self.summary.read_bytes += there.size_bytes;
+                remember(vm, &object, there, self.now);
+                continue;
+            }
+            left.push((vm.read_at(&object.file(), there.size_bytes, there.modified), object, there));
+        }
+        left.sort_by_key(|(read_at, object, _)| (*read_at, object.name()));
+        let mut sum = 0_u64;
+        let mut fits = |(place, (_, _, there)): (usize, &(_, _, There))| {
+            sum = sum.saturating_add(there.size_bytes);
+            place == 0 || self.options.budget_bytes.is_none_or(|budget| sum <= budget)
+        };
+        let count = left.iter().enumerate().take_while(|it| fits(*it)).count();
+        let later = left.split_off(count);
+        self.summary.left = later.len();
+        self.summary.left_bytes = later.iter().map(|(_, _, there)| there.size_bytes).sum();
+
+        let of = left.iter().map(|(_, _, there)| there.size_bytes).sum();
+        let (store, progress) = (self.question.store, self.question.progress);
+        let (throttle, bytes) = (Throttle::new(self.options.bytes_per_sec), AtomicU64::new(0));
+        let each = |more: u64| {
+            let bytes = bytes.fetch_add(more, Ordering::Relaxed) + more;
+            progress(Progress::Reading { bytes, of });
+        };
+        let (throttle, each) = (&throttle, &each);
+        let mut reads = stream::iter(left)
+            .map(|(_, object, there)| async move {
+                (whole(store, &object, there, throttle, each).await, object, there)
+            })
+            .buffer_unordered(self.options.parallel);
+        let (mut failures, mut saved_at) = (0, (self.question.clock)());
+        while let Some((read, object, there)) = reads.next().await {
+            let is_read = read.is_ok();
+            self.enter(read, &object, there, Depth::Full, &mut failures)?;
+            if is_read {
+                self.summary.read += 1;
+                self.summary.read_bytes += there.size_bytes;
+                let now = (self.question.clock)();
+                remember(known.vms.entry(object.vm).or_default(), &object, there, now);
+                if (now - saved_at).num_seconds().abs() >= SAVE_EVERY_SECS {
+                    (self.question.save)(known);
+                    saved_at = now;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the objects that went while others were read: a prune takes the record as well.
+    async fn gone(&mut self) -> Result<(), VerifyError> {
+        for object in std::mem::take(&mut self.gone) {
+            let has_record = match self.question.fifo.vm(object.vm).await {
+                Ok(read) => read.vm.is_ok_and(|vm| vm.backups.contains(object.backup)),
+                Err(FifoError::NoSuchVm { .. }) => false,
+                Err(error) => return Err(error.into()),
+            };
+            if has_record {
+                self.find(&object, None, Code::Missing, "it is not there any more".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what was found earlier, at a greater depth than this run's, about objects that are still the same.
+    fn carry_over(&mut self, known: &Known) {
+        for (object, there) in self.objects.clone() {
+            let (Some(there), Some(vm)) = (there, known.vms.get(&object.vm)) else { continue };
+            let name = object.name();
+            let depth = self.checked.get(&name).copied().unwrap_or(Depth::Objects);
+            for finding in vm.still_broken(object.backup, &name, there.size_bytes, there.modified, depth) {
+                self.find(&object, Some(there), finding.code, finding.message.clone());
+            }
+        }
+    }
+
+    fn report(mut self, known: &mut Known) -> Report {
+        let mut vms = Vec::new();
+        for vm in self.vms.values() {
+            vms.push(self.vm_report(vm, known.vms.entry(vm.id).or_default()));
+        }
+        Report {
+            format: FORMAT.to_owned(),
+            endpoint: self.question.endpoint.to_owned(),
+            store: self.question.store_name.to_owned(),
+            depth: self.options.depth,
+            shard: self.options.shard,
+            at: self.now,
+            vms,
+            unreadable_vms: Vec::new(),
+            unread: self.unread.drain(..).map(|(_, _, unread)| unread).collect(),
+            unknown_objects: Vec::new(),
+            summary: self.summary,
+        }
+    }
+
+    fn vm_report(&mut self, vm: &Vm, known: &mut KnownVm) -> VmReport {
+        let is_bad = |id: BackupId| {
+            self.findings.contains_key(&(vm.id, id))
+                || self.unread.iter().any(|(of, backup, _)| (*of, *backup) == (vm.id, id))
+        };
+        let good: Vec<bool> =
+            vm.backups.values().map(|backup| is_stored(backup) && !is_bad(backup.id)).collect();
+        let restorable = restorable(&vm.backups, &good);
+        let newest = vm.backups.values().zip(&restorable).filter(|(_, restorable)| **restorable);
+        let newest = newest.map(|(backup, _)| (backup.timestamp, backup.id)).max().map(|(_, id)| id);
+        known.read.retain(|file, _| {
+            file.get(..36).and_then(|id| id.parse().ok()).is_some_and(|id| vm.backups.contains(id))
+        });
+        let proof = self.proof(vm, newest, known);
+        let backups = vm.backups.values().zip(restorable);
+        let mut backups: Vec<BackupReport> = backups
+            .filter(|(backup, _)| backup.state == RecordedState::Completed)
+            .map(|(backup, restorable)| BackupReport {
+                backup: backup.id,
+                parent: backup.parent,
+                timestamp: backup.timestamp,
+                comment: backup.comment.as_deref().map(str::to_owned),
+                restorable,
+                findings: self.findings.remove(&(vm.id, backup.id)).unwrap_or_default(),
+            })
+            .collect();
+        backups.sort_by_key(|backup| (backup.timestamp, backup.backup));
+        VmReport { uuid: vm.id, alias: vm.alias.clone(), backups, proof }
+    }
+
+    /// Says what is proven of the newest backup that nothing is known against.
+    fn proof(&self, vm: &Vm, newest: Option<BackupId>, known: &KnownVm) -> Proof {
+        // They are in the order of the VMs.
+        let first = self.objects.partition_point(|(object, _)| object.vm < vm.id);
+        let own = || self.objects.iter().skip(first).take_while(|(object, _)| object.vm == vm.id);
+        let steps: BTreeSet<BackupId> = newest
+            .and_then(|id| chain_of(&vm.backups, id))
+            .map(|chain| chain.steps.iter().map(|step| step.id).collect())
+            .unwrap_or_default();
+        let streams = || own().filter(|(object, _)| !object.is_xml && steps.contains(&object.backup));
+        let connects = !steps.is_empty()
+            && streams().all(|(object, _)| self.guids.contains_key(&(vm.id, object.backup, object.disk)));
+        let read = streams().map(|(object, there)| {
+            let there = (*there)?;
+            known.read_at(&object.file(), there.size_bytes, there.modified)
+        });
+        let read: Option<Vec<DateTime<Utc>>> = read.collect();
+        let before = known.proof.connects_at.filter(|_| known.proof.backup == newest);
+        Proof {
+            backup: newest,
+            objects: own().count(),
+            objects_there: own().filter(|(_, there)| there.is_some()).count(),
+            listed_at: Some(self.now),
+            connects_at: if connects { Some(self.now) } else { before },
+            read_at: read.and_then(|read| read.into_iter().min()),
+        }
+    }
+}
+
+/// How often what was read is saved.
+const SAVE_EVERY_SECS: i64 = 30;
+
+fn remember(vm: &mut KnownVm, object: &Expected, there: There, at: DateTime<Utc>) {
+    let read = ReadWhole { at, size_bytes: there.size_bytes, modified: there.modified };
+    vm.read.insert(object.file(), read);
+}
