@@ -235,7 +235,9 @@ fn pages(criterion: &mut Criterion) {
         overview.add(&vm, planner.decide(&vm));
     }
     let overview = overview.finish(&planner, "https://fifo.example.com", &[]);
-    group.bench_function("5,000 VMs", |bench| bench.iter(|| status_page(&overview.health, None, "as `ops`")));
+    group.bench_function("5,000 VMs", |bench| {
+        bench.iter(|| status_page(&overview.health, &Default::default(), None, "as `ops`"))
+    });
     group.finish();
 }
 

@@ -114,7 +114,7 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
     history.enter(summary);
     reports.push(("page".to_owned(), page::page(&history, time)));
     reports.push(("VM's page".to_owned(), super::html::vm::page(&explained, &[], Some(foreign))));
-    reports.push(("fleet".to_owned(), page::status_page(&status, None, foreign)));
+    reports.push(("fleet".to_owned(), page::status_page(&status, &Default::default(), None, foreign)));
     reports.push(("metrics".to_owned(), metrics::text(&history, time, metrics::Dialect::Prometheus)));
     reports
 }
