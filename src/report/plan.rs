@@ -112,14 +112,16 @@ fn label(vm: &VmPlan, action: &Action) -> String {
     }
 }
 
-/// Returns what actions of one kind and tier have in common.
-fn action_key(vm: &VmPlan, action: &Action) -> (Tone, String, bool) {
+/// What actions of one kind and tier have in common.
+type ActionKey = (Tone, String, bool);
+
+fn action_key(vm: &VmPlan, action: &Action) -> ActionKey {
     let is_after_create = action.as_local_delete().is_some_and(|delete| delete.after_create);
     (tone_and_verbs(action).0, label(vm, action), is_after_create)
 }
 
 /// Returns what VMs that are shown as one have in common.
-fn key<'p>(vm: &&'p VmPlan) -> (Option<&'p str>, Status, BTreeSet<(Tone, String, bool)>, Vec<NoteCode>) {
+fn key<'p>(vm: &&'p VmPlan) -> (Option<&'p str>, Status, BTreeSet<ActionKey>, Vec<NoteCode>) {
     let actions = vm.actions.iter().map(|action| action_key(vm, action)).collect();
     let notes = vm.notes.iter().filter(|note| is_explanation(note)).map(|note| note.code).collect();
     (vm.policy.as_deref(), vm.status, actions, notes)

@@ -17,8 +17,8 @@ mod tests;
 
 pub use outlook::{HeavyTier, expiry_dates, heavy_tiers};
 pub use story::{MissedDay, StoredBackup, Story, simulate_with_stories};
-pub use tally::{Day, Example, PolicySimulation, Simulation, Totals, simulate};
-pub use world::Made;
+pub use tally::{Example, PolicySimulation, Simulation, Totals, simulate};
+pub use world::{Day, Made};
 
 use crate::plan::{Prune, Request};
 use chrono::{DateTime, TimeDelta, Utc};

@@ -2,8 +2,8 @@
 
 use super::Scenario;
 use super::engine::Engine;
-use super::tally::{Day, Example, PolicySimulation, Simulation, day_ends, days_of, simulate};
-use super::world::SimulatedVm;
+use super::tally::{Example, PolicySimulation, Simulation, day_ends, days_of, simulate};
+use super::world::{Day, SimulatedVm};
 use crate::inventory::{BackupId, Inventory, Vm};
 use crate::plan::keep::{Keep, Keeps};
 use crate::plan::standing::VmView;

@@ -2,7 +2,7 @@
 
 use super::Scenario;
 use super::engine::Engine;
-use super::world::{Made, SimulatedVm};
+use super::world::{Day, Made, SimulatedVm};
 use crate::inventory::{Inventory, Vm, VmId};
 use crate::policy::{Name, Policies, Policy};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -38,41 +38,6 @@ pub struct Example {
     /// Its alias; empty where there is no FiFo.
     pub alias: String,
     pub made: Vec<Made>,
-}
-
-/// The end of a day in the policy's zone, and what was done on it: sums over the VMs; chain, restore and age are the worst.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Day {
-    pub date: NaiveDate,
-    /// Completed backups in storage.
-    pub stored: usize,
-    pub local: usize,
-    pub stored_bytes: u64,
-    pub local_bytes: u64,
-    pub full: usize,
-    pub incremental: usize,
-    pub pruned: usize,
-    /// The most backups that restoring one of those in storage reads.
-    pub longest_chain: usize,
-    /// The bytes that restoring the newest backup reads.
-    pub restore_bytes: u64,
-    /// The age of the newest backup that can be restored; `None` while no VM has one.
-    pub newest_age_secs: Option<i64>,
-}
-
-impl Day {
-    fn add(&mut self, other: &Self) {
-        self.stored += other.stored;
-        self.local += other.local;
-        self.stored_bytes = self.stored_bytes.saturating_add(other.stored_bytes);
-        self.local_bytes = self.local_bytes.saturating_add(other.local_bytes);
-        self.full += other.full;
-        self.incremental += other.incremental;
-        self.pruned += other.pruned;
-        self.longest_chain = self.longest_chain.max(other.longest_chain);
-        self.restore_bytes = self.restore_bytes.max(other.restore_bytes);
-        self.newest_age_secs = self.newest_age_secs.max(other.newest_age_secs);
-    }
 }
 
 /// The days of a policy in a few numbers.

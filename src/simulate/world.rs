@@ -1,13 +1,13 @@
 //! One simulated VM: its records as the decisions see them, and what is counted of its backups.
 
 use super::Scenario;
-use super::tally::Day;
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Restore, Vm, along_chains};
 use crate::plan::keep::Keeps;
 use crate::plan::standing::{Standing, VmView};
 use crate::plan::{BackupKind, Create, Request, projection};
 use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
@@ -35,6 +35,41 @@ pub(super) struct SimulatedVm {
     attempts: u64,
     /// How many backups the last trim left in the working set.
     trimmed_to: usize,
+}
+
+/// The end of a day in the policy's zone, and what was done on it: sums over the VMs; chain, restore and age are the worst.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Day {
+    pub date: NaiveDate,
+    /// Completed backups in storage.
+    pub stored: usize,
+    pub local: usize,
+    pub stored_bytes: u64,
+    pub local_bytes: u64,
+    pub full: usize,
+    pub incremental: usize,
+    pub pruned: usize,
+    /// The most backups that restoring one of those in storage reads.
+    pub longest_chain: usize,
+    /// The bytes that restoring the newest backup reads.
+    pub restore_bytes: u64,
+    /// The age of the newest backup that can be restored; `None` while no VM has one.
+    pub newest_age_secs: Option<i64>,
+}
+
+impl Day {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.stored += other.stored;
+        self.local += other.local;
+        self.stored_bytes = self.stored_bytes.saturating_add(other.stored_bytes);
+        self.local_bytes = self.local_bytes.saturating_add(other.local_bytes);
+        self.full += other.full;
+        self.incremental += other.incremental;
+        self.pruned += other.pruned;
+        self.longest_chain = self.longest_chain.max(other.longest_chain);
+        self.restore_bytes = self.restore_bytes.max(other.restore_bytes);
+        self.newest_age_secs = self.newest_age_secs.max(other.newest_age_secs);
+    }
 }
 
 /// What is known of a completed backup besides its record.

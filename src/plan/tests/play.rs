@@ -261,7 +261,8 @@ fn two_years_of_nights_with_12_5_7_kept_have_the_figures_of_the_documentation() 
         });
         format!("{} backups and {} GiB", peak.0, peak.1)
     };
+    let page = DOCS.split_whitespace().collect::<Vec<_>>().join(" ");
     for peak in [format!("at most {}", peak(scheme)), peak(&keeping)] {
-        assert!(DOCS.contains(&peak), "the page does not say {peak:?}");
+        assert!(page.contains(&peak), "the page does not say {peak:?}");
     }
 }

@@ -59,7 +59,8 @@ fn name_of(option: &Arg) -> Option<String> {
 /// Says all that clap knows of an option.
 fn meaning_of(option: &Arg) -> String {
     let help = option.get_long_help().or(option.get_help());
-    let mut meaning = sentence(&help.map_or_else(String::new, ToString::to_string));
+    let help = help.map_or_else(String::new, ToString::to_string);
+    let mut meaning = sentence(&help.replace("; can be given several times", "; repeatable"));
     let values = option.get_possible_values();
     let takes_value = matches!(option.get_action(), ArgAction::Set | ArgAction::Append);
     if takes_value && !values.is_empty() {
