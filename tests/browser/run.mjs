@@ -1,5 +1,5 @@
 // Drives the pages in a real headless browser: node tests/browser/run.mjs PROGRAM [--pictures FOLDER]
-// Needs playwright-core and axe-core (NODE_PATH or beside it) and Debian's chromium. `.ci/browser` brings them.
+// ONLY=word runs the tests that have it in their names. Needs playwright-core and axe-core (NODE_PATH or beside it) and Debian's chromium. `.ci/browser` brings them.
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -89,6 +89,7 @@ async function accessible(name, url, prepare = async () => {}) {
   }
 }
 async function test(name, body) {
+  if (!name.includes(process.env.ONLY ?? '')) return;
   const began = Date.now();
   await body();
   tests += 1;
@@ -254,6 +255,9 @@ try {
       assert.ok(other.includes(`${id}\n`) && /full/.test(other), other);
       const shown = JSON.parse(run('--format', 'json', '--sandbox', 'show', 'web-1')).vms[0].backups.find(it => it.backup === id);
       assert.ok(other.includes(`${shown.restore.steps} backup`), other);
+      await page.setViewportSize({ width: 1200, height: 900 });
+      await page.setViewportSize({ width: 1440, height: 900 });
+      assert.equal(await way.innerText(), other, 'what was chosen stays');
       if (pictures) await page.screenshot({ path: path.join(pictures, 'show.png'), clip: { x: 0, y: 0, width: 1440, height: 1180 }, fullPage: true });
     });
     await opened(vm, { scripts: false }, async page => {

@@ -193,13 +193,13 @@
       if (next) choose(next.i, true);
     });
     show();
-    return { day: () => today, isLast: () => today === count - 1, go };
+    return { day: () => today, isLast: () => today === count - 1, go, redraw: chains };
   }
 
   const pictures = () => new Map([...document.querySelectorAll('section.policy')].filter(root => root.querySelector('.data')).map(root => [root.dataset.policy, picture(root)]));
   let shown = pictures();
   let narrow = innerWidth;
-  addEventListener('resize', () => { if (innerWidth !== narrow) { narrow = innerWidth; shown.forEach(it => it.go(it.day())); } });
+  addEventListener('resize', () => { if (innerWidth !== narrow) { narrow = innerWidth; shown.forEach(it => it.redraw()); } });
 
   // The editor beside the page: each change is sent to where the page came from, and the newest answer is shown.
   const editor = document.querySelector('.editor');
