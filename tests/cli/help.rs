@@ -180,6 +180,7 @@ fn every_command_has_examples_and_they_work() {
                 && **line != ASKING
                 && !line.contains("--sandbox")
                 && !line.contains("--every")
+                && !line.contains("--listen")
                 // These need a storage: `tests/store` runs them.
                 && !line.starts_with("fifo-retain verify")
                 && !line.starts_with("fifo-retain --format json verify")
