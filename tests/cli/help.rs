@@ -8,8 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Examples that would serve until they are stopped; `tests/cli/sandbox.rs` does so.
-const SERVING: &str = "fifo-retain sandbox";
+/// Examples that would serve until they are stopped; `tests/cli/sandbox.rs` and `tests/cli/simulate.rs` do so.
+const SERVING: [&str; 2] = ["fifo-retain sandbox", "fifo-retain simulate --listen"];
 
 /// The example that asks questions; `tests/cli/init.rs` answers them.
 const ASKING: &str = "fifo-retain init";
@@ -176,7 +176,7 @@ fn every_command_has_examples_and_they_work() {
         assert!(!examples.is_empty(), "{name:?} has no example");
         // The first one of all builds a world of its own, with uploads of ten seconds each: the README's test runs it.
         let can_run = |line: &&&str| {
-            !line.starts_with(SERVING)
+            !SERVING.iter().any(|serving| line.starts_with(serving))
                 && **line != ASKING
                 && !line.contains("--sandbox")
                 && !line.contains("--every")
