@@ -27,12 +27,13 @@ const NAME: &str = "name = \"fifo-retain\"\n";
 
 /// What the copy consists of, apart from `src`. Without `src/main.rs` there is no binary that could take the place of the
 /// real one in the shared target folder.
-const COPIED: [&str; 11] = [
+const COPIED: [&str; 12] = [
     "Cargo.toml",
     "Cargo.lock",
     "benches/list.rs",
     "benches/plan.rs",
     "benches/scale",
+    "benches/verify.rs",
     "policies/policy.schema.json",
     "tests/apply/transport.rs",
     "tests/planted/inside.rs",

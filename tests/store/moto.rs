@@ -1,6 +1,6 @@
 //! The program against moto, an S3 server that nobody here wrote and that checks signatures.
 //!
-//! Where Python has no moto (`pip install 'moto[s3,server]'`), this says so and is skipped; FIFO_RETAIN_PYTHON names a Python that
+//! Where Python has no moto of 5.2.5 or later (`pip install 'moto[s3,server]'`), this says so and is skipped; FIFO_RETAIN_PYTHON names a Python that
 //! has it.
 
 use crate::cloud::{found, verified};
@@ -18,10 +18,13 @@ struct Moto {
 impl Moto {
     fn start(folder: &Path, extra: usize) -> Option<Self> {
         let python = std::env::var("FIFO_RETAIN_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        let has_moto = Command::new(&python).args(["-c", "import moto.server, boto3"]).output();
+        // Older ones refuse the lists of boto3 as well.
+        let wanted =
+            "import moto.server, boto3; assert tuple(map(int, moto.__version__.split('.')[:3])) >= (5, 2, 5)";
+        let has_moto = Command::new(&python).args(["-c", wanted]).output();
         if !has_moto.is_ok_and(|output| output.status.success()) {
             println!(
-                "skipped: {python} has no moto (pip install 'moto[s3,server]', or set FIFO_RETAIN_PYTHON)"
+                "skipped: {python} has no moto 5.2.5 or later (pip install 'moto[s3,server]', or set FIFO_RETAIN_PYTHON)"
             );
             return None;
         }
