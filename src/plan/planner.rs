@@ -175,7 +175,7 @@ fn summary(vms: &[VmPlan]) -> Summary {
     summary
 }
 
-/// Makes the plan of a VM that is left out, because what was planned for it breaks these rules. Its note has all that somebody
+/// Makes the plan of a VM that is left out, because what was planned for it breaks these rules. Its note has all that a person
 /// needs to see why the decision went wrong: the rules, and what both readings of them rest on. The policy is known by its file;
 /// metadata is left out, since it may hold secrets.
 fn left_out(planned: &VmPlan, vm: &Vm, broken: &[String], policies: &Policies, request: Request) -> VmPlan {

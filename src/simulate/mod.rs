@@ -1,6 +1,6 @@
 //! Runs the real planner forward through time: what is made, stored, deleted and restored from, day by day.
 //!
-//! `engine` steps a VM from run to run, `world` is what a run changes, `tally` what the days add up to, `story` what becomes of
+//! `engine` steps a VM from run to run, `world` is what a run changes, `tally` what the days add up to, `story` the history of
 //! each backup of one VM. `outlook` asks the same engine for peaks and expiry dates.
 //!
 //! It is a simulation and no plan: every upload succeeds but where the [`Scenario`] says otherwise, a VM that is blocked stays

@@ -35,7 +35,7 @@ pub struct MissedDay {
     pub newest_age_secs: i64,
 }
 
-/// A completed backup with what becomes of it; an instant that is `None` does not come.
+/// A completed backup with its later events; an instant that is `None` does not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredBackup {
     pub taken: DateTime<Utc>,

@@ -49,7 +49,7 @@ impl Answer {
     }
 }
 
-/// Starts a server that lives as long as the process; returns its address.
+/// Starts a server that runs until the process ends; returns its address.
 pub(crate) fn serve(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());

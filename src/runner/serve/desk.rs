@@ -146,7 +146,7 @@ fn matched(inventory: &Inventory, all: &Policies, own: &Policies) -> Inventory {
     Inventory { endpoint: inventory.endpoint.clone(), vms, unreadable: Vec::new() }
 }
 
-/// Says that a policy is due too often to be simulated while somebody waits.
+/// Says that a policy is due too often to be simulated while a user waits.
 fn too_often(policy: &Policy, scenario: &Scenario) -> Option<String> {
     let secs = (scenario.until - scenario.from).num_seconds();
     let due =

@@ -37,7 +37,7 @@ pub(in super::super) async fn asked(vm: VmId, wanted: mpsc::Sender<Wanted>) -> A
     }
 }
 
-/// Answers one request after the other, as long as the process lives.
+/// Answers one request after the other, until the process ends.
 pub(in super::super) async fn answer_all(
     host: &Host,
     order: &Order<'_>,
