@@ -37,6 +37,26 @@ async fn a_proxy_that_drops_bodies_costs_one_chain_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delete_that_loses_its_body_and_arrives_twice_raises_the_alarm() {
+    // The first copy takes the chain, the answer is that to the second. Where conditions are refused, nothing but this answer
+    // is left to see it by.
+    for refuses in [false, true] {
+        let cloud = with_leftovers(3);
+        fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete));
+        fault(&cloud, Rule::new(Effect::Twice).on(Operation::Delete));
+        if refuses {
+            fault(&cloud, Rule::new(Effect::RefuseConditions));
+        }
+        let report = cloud.reconcile().await;
+        assert_eq!(report.alarms.len(), 1, "{refuses} {report:?}");
+        let hit = report.alarms[0].vm.uuid();
+        for n in (1..=3).filter(|n| vm_uuid(*n) != hit) {
+            assert_eq!(cloud.backups(n).len(), 4, "{refuses} {report:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_person_did_to_the_first_ones_vm_proves_nothing_about_bodies() {
     let cloud = with_leftovers(5);
     let refused = answer(504);

@@ -169,9 +169,12 @@ impl Attempt {
         let code = status.as_u16();
         self.refusals += u32::from(code == 412);
         match code {
-            // A delete from storage that a proxy delivers twice is answered so as well.
-            404 | 412 if self.is_prune() => {
-                Answer::Maybe(Unclear { text: format!("answered {code}"), status: Some(code) })
+            // A delete that a proxy delivers twice is answered so as well; a local one, where the proxy drops its body too.
+            404 if !self.action.is_create() => {
+                Answer::Maybe(Unclear { text: "answered 404 Not Found".to_owned(), status: Some(code) })
+            }
+            412 if self.is_prune() => {
+                Answer::Maybe(Unclear { text: "answered 412".to_owned(), status: Some(code) })
             }
             // FiFo does not answer so, and a repetition would be refused again.
             412 if !had_condition => Answer::Refused(self.failed(

@@ -163,7 +163,7 @@ impl VmRun<'_> {
             return None;
         }
         let hint = match (action, unclear.status) {
-            (Action::DeleteCloud(_), Some(404)) => {
+            (Action::DeleteCloud(_) | Action::DeleteLocal(_), Some(404)) => {
                 let text = "FiFo refused the delete with 404 Not Found, and lists the backup";
                 return Some(Ended { detail: Some(404), ..attempt.failed("refused", text) });
             }
