@@ -57,12 +57,12 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
             Format::Json => return json::show(&explained, &known, stop.as_ref(), out),
             Format::Html => {
                 let alarms: Vec<String> = stop.iter().map(safety_stop::headline).collect();
-                return out.write_all(vm::page(&explained, &alarms, Some(&identity)).as_bytes());
+                return out.write_all(vm::page(&explained, &alarms, Some(&identity), None).as_bytes());
             }
             Format::Markdown => Detail::Full,
             _ => context.detail(),
         };
-        let doc = show::document(&explained, stop.as_ref(), Some(&identity), detail);
+        let doc = show::document(&explained, stop.as_ref(), Some(&identity), detail, context.drawn_columns());
         let shown: Vec<_> = explained.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
         context.write(&proofs::with_proofs(doc, &known, &shown), out)
     })?;

@@ -8,7 +8,8 @@ use super::policies;
 use super::value::{address, change_rate, instant, interval, size, span};
 use crate::policy::{Policies, parse};
 use crate::report;
-use crate::report::html::simulation::{Played, page};
+use crate::report::html::simulation::page;
+use crate::report::simulate::{Played, document};
 use crate::report::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
@@ -99,21 +100,20 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
         return desk::serve(address, Desk { files, inventory, scenario }).await;
     }
     let inventory = read.as_ref().map(|read| &read.inventory);
-    if format == Format::Html {
-        let tell = |policies: &Policies| simulate_with_stories(policies, inventory, &scenario);
-        let ((simulation, stories), before) = (tell(&policies), before.map(|before| (tell(&before), before)));
-        let after = Played { simulation: &simulation, policies: &policies, stories: &stories };
-        let before =
-            before.as_ref().map(|((simulation, stories), policies)| Played { simulation, policies, stories });
-        print(|out| out.write_all(page(after, before, &scenario).as_bytes()))?;
+    if format == Format::Json {
+        let after = simulate(&policies, inventory, &scenario);
+        let before = before.map(|before| simulate(&before, inventory, &scenario));
+        print(|out| report::json::simulation(&after, before.as_ref(), out))?;
         return Ok(Exit::Done);
     }
-    let after = simulate(&policies, inventory, &scenario);
-    let before = before.map(|before| (simulate(&before, inventory, &scenario), before));
-    let shown = before.as_ref().map(|(before, policies)| (before, policies));
+    let tell = |policies: &Policies| simulate_with_stories(policies, inventory, &scenario);
+    let ((simulation, stories), before) = (tell(&policies), before.map(|before| (tell(&before), before)));
+    let after = Played { simulation: &simulation, policies: &policies, stories: &stories };
+    let before =
+        before.as_ref().map(|((simulation, stories), policies)| Played { simulation, policies, stories });
     print(|out| match format {
-        Format::Json => report::json::simulation(&after, shown.map(|(before, _)| before), out),
-        _ => context.write(&report::simulate::document((&after, &policies), shown), out),
+        Format::Html => out.write_all(page(after, before, &scenario).as_bytes()),
+        _ => context.write(&document(after, before, context.drawn_columns()), out),
     })?;
     Ok(Exit::Done)
 }

@@ -97,14 +97,23 @@ pub(super) struct Row {
     pub(super) tone: Tone,
     /// In a tree, its number of ancestors.
     pub(super) depth: Option<usize>,
+    /// What is drawn left of it instead, where the table is a drawing.
+    pub(super) guide: Option<Guide>,
     pub(super) cells: Vec<String>,
     /// Further lines about it.
     pub(super) below: Vec<String>,
 }
 
+/// Lines left of a row: of its first line, and of its others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Guide {
+    pub(super) first: String,
+    pub(super) below: String,
+}
+
 impl Table {
     pub(super) fn is_tree(&self) -> bool {
-        self.rows.iter().any(|row| row.depth.is_some())
+        self.rows.iter().any(|row| row.depth.is_some() || row.guide.is_some())
     }
 
     /// Returns the places of the columns that have anything in them.
@@ -150,8 +159,8 @@ impl Line {
 /// The number of steps of a chain that are indented; further ones stay at the last indentation.
 const LEVELS_MAX: usize = 8;
 
-/// Draws the branches of a tree, left of the first line of each row and of its others; none where it is a table.
-pub(super) fn guides(rows: &[Row]) -> Vec<(String, String)> {
+/// Returns what is drawn left of the rows: the branches of a tree, where they have nothing of their own.
+pub(super) fn guides(rows: &[Row]) -> Vec<Guide> {
     // Read from the end, so that it is known of each whether a sibling and whether a child follows.
     let mut goes_on: Vec<bool> = Vec::new();
     let mut all = Vec::with_capacity(rows.len());
@@ -175,7 +184,8 @@ pub(super) fn guides(rows: &[Row]) -> Vec<(String, String)> {
             Some(depth) if depth < LEVELS_MAX => bar(has_child),
             Some(_) => "  ",
         };
-        all.push((format!("{beside}{own}"), format!("{beside}{own_below}{below}")));
+        let tree = Guide { first: format!("{beside}{own}"), below: format!("{beside}{own_below}{below}") };
+        all.push(row.guide.clone().unwrap_or(tree));
         goes_on.truncate(depth + 1);
         goes_on[depth] = true;
         depth_below = depth;

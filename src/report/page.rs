@@ -2,7 +2,7 @@
 
 use super::doc::{Block, Column, Doc, Row, Table};
 use super::html::{self, fleet::fleet};
-use super::run::{Problem, run_problems, summary};
+use super::run::{Problem, is_failed, run_problems, summary};
 use super::status::{entries, totals, verdict_text, worst_first};
 use super::stop;
 use super::style::Tone;
@@ -13,6 +13,7 @@ use super::words::{
 };
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
+use crate::plan::NoteCode;
 use crate::report::{Exit, RunHistory, RunSummary};
 use chrono::{DateTime, Utc};
 use maud::html;
@@ -118,6 +119,23 @@ fn document(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -
     Doc { alarms, blocks, ..Doc::default() }
 }
 
+pub(super) fn next_run_text(history: &RunHistory) -> Option<String> {
+    history.next_run.map(|next| format!("The next run begins {}", instant_text(next)))
+}
+
+/// Lists the uploads of some VMs as FiFo was last read by a run: the VM's name, and what was being uploaded then.
+pub(super) fn uploads<'a>(
+    history: &'a RunHistory,
+    of: impl Fn(&VmHealth) -> bool + 'a,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    let health = history.overview.iter().map(|overview| &overview.health);
+    let vms = health.flat_map(|health| health.vms.iter().map(move |vm| (health.at, vm)));
+    vms.filter(move |(_, vm)| of(vm)).flat_map(|(at, vm)| {
+        let notes = vm.notes.iter().filter(|note| note.code == NoteCode::InProgress);
+        notes.map(move |note| (vm_name(&vm.alias, vm.uuid), format!("{note} (as of {})", instant_text(at))))
+    })
+}
+
 /// The last run and the next one, below a line that is as urgent as the worst of it.
 fn runs(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Vec<Block> {
     let last = history.last.as_ref();
@@ -159,7 +177,9 @@ fn runs(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Ve
                 .to_owned(),
         );
     }
-    lines.extend(history.next_run.map(|next| format!("The next run begins {}", instant_text(next))));
+    lines.extend(next_run_text(history));
+    let out_of = uploads(history, |_| true).map(|(vm, line)| format!("{vm}: {line}"));
+    lines.extend(out_of);
     let success = history.last_success.filter(|_| !last.is_some_and(RunSummary::is_success));
     lines.extend(success.map(|at| format!("The last run that did everything ended {}", instant_text(at))));
     let lines = lines.into_iter().map(|line| (Tone::Plain, line)).collect();
@@ -190,7 +210,7 @@ fn actions(report: &RunReport) -> Option<Block> {
     let steps = report.vms.iter().flat_map(|vm| vm.steps.iter().map(move |step| (vm, step)));
     let row = |(vm, step): (&crate::apply::VmReport, &crate::apply::ActionReport)| {
         let tone = match (step.ending, step.kind) {
-            (ActionOutcome::Failed | ActionOutcome::Unverified, _) => Tone::Alarm,
+            _ if is_failed(step) => Tone::Alarm,
             (ActionOutcome::Done, ActionKind::DeleteCloud) => Tone::Destroy,
             (ActionOutcome::Done, _) => Tone::Fine,
             _ => Tone::Wait,

@@ -3,7 +3,7 @@
 use super::escape::{cut, visible};
 use super::notes::likeliest_cause;
 use super::words::{action_text, age_text, counts_text, vm_name};
-use crate::apply::{ActionOutcome, RunCounts, RunReport};
+use crate::apply::{ActionOutcome, ActionReport, RunCounts, RunReport};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::{Note, NoteCode, TOOL};
@@ -108,13 +108,16 @@ pub(super) fn run_problems(run: &RunSummary) -> Vec<Problem> {
     });
     let steps =
         reports().flat_map(|report| &report.vms).flat_map(|vm| vm.steps.iter().map(move |step| (vm, step)));
-    let failed =
-        steps.filter(|(_, step)| matches!(step.ending, ActionOutcome::Failed | ActionOutcome::Unverified));
-    let failed = failed.map(|(vm, step)| {
+    let failed = steps.filter(|(_, step)| is_failed(step)).map(|(vm, step)| {
         let message = format!("{}: {}", action_text(step.kind), step.message);
         Problem::new(ProblemCode::ActionFailed, Some((Some(vm.at.vm), &vm.at.alias)), &message, None)
     });
     failure.into_iter().chain(alarms).chain(failed).collect()
+}
+
+/// Says whether an action failed, or no reading has shown that it happened.
+pub(super) fn is_failed(step: &ActionReport) -> bool {
+    matches!(step.ending, ActionOutcome::Failed | ActionOutcome::Unverified)
 }
 
 /// Lists what is wrong with VMs, in their order.

@@ -131,7 +131,7 @@ impl Writer {
         let guides = guides(&table.rows);
         let used = table.used();
         // The sign and a blank stand before the first cell.
-        let left = |row: usize| width(&guides[row].0) + 2;
+        let left = |row: usize| width(&guides[row].first) + 2;
         let indent = if table.is_tree() { INDENT } else { "" };
         let space = self.columns.saturating_sub(indent.len());
         let fit = |&place: &usize| {
@@ -165,8 +165,8 @@ impl Writer {
             writeln!(out, "{indent}{heading}{line}{heading:#}")?;
         }
         for (at, row) in table.rows.iter().enumerate() {
-            let first = format!("{}{} ", guides[at].0, row.tone.sign());
-            let rest = padded(&guides[at].1, width(&first));
+            let first = format!("{}{} ", guides[at].first, row.tone.sign());
+            let rest = padded(&guides[at].below, width(&first));
             let cell = |&Fitted { place, width: columns, .. }: &Fitted| {
                 let text = visible(&row.cells[place]);
                 if Some(&place) != used.first() {
@@ -192,7 +192,7 @@ impl Writer {
             for line in side_by_side(&cells) {
                 writeln!(out, "{indent}{style}{line}{style:#}")?;
             }
-            let below = format!("{indent}{}", guides[at].1);
+            let below = format!("{indent}{}", guides[at].below);
             let space = self.columns.saturating_sub(width(&below));
             for line in row.below.iter().flat_map(|text| wrapped(&visible(text), space)) {
                 writeln!(out, "{below}{line}")?;

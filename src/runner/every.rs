@@ -10,7 +10,6 @@ use super::site::{self, Shown};
 use crate::apply::StopFile;
 use crate::report;
 use crate::report::{Exit, Failure, RunHistory};
-use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
 use std::io;
@@ -45,6 +44,7 @@ pub async fn run_every(
     let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
     let (shown, site) = watch::channel(Shown::new(every, order.settings.deadline.unwrap_or(Duration::MAX)));
     let (wanted, asked) = mpsc::channel(vm::WAITING_MAX);
+    let runs = site.clone();
     let _server = match address {
         Some(address) => Some(listen(address, site, wanted, host).await?),
         None => None,
@@ -58,7 +58,7 @@ pub async fn run_every(
             Ok(exit)
         }
         never = service::stay_alive() => match never {},
-        never = vm::answer_all(host, order, asked) => match never {},
+        never = vm::answer_all(host, order, asked, runs) => match never {},
     }
 }
 
@@ -71,7 +71,7 @@ async fn listen(
     let clock = host.clock;
     let answer = move |asked: Asked| -> BoxFuture<'static, Option<Answer>> {
         if let Some(vm) = vm::vm_of(&asked.path) {
-            return Box::pin(vm::asked(vm, wanted.clone()).map(Some));
+            return Box::pin(vm::asked(vm, wanted.clone()));
         }
         let answer = site::answer(&site.borrow(), clock(), &asked.path, asked.accept.as_deref());
         Box::pin(ready(answer))

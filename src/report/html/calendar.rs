@@ -1,6 +1,6 @@
 //! The year as twelve small tables: what can be restored on a day, and what became of the rest.
 
-use super::chains::{Drawing, Node};
+use super::super::drawing::{Drawing, Node, day_text};
 use chrono::{Datelike as _, NaiveDate};
 use maud::{Markup, html};
 
@@ -90,5 +90,5 @@ fn cell(drawing: &Drawing, days: &Days<'_>, day: i64, today: i64) -> Markup {
 }
 
 fn title(date: NaiveDate, meaning: &str) -> Option<String> {
-    (!meaning.is_empty()).then(|| format!("{}: {meaning}", super::chains::day_text(date)))
+    (!meaning.is_empty()).then(|| format!("{}: {meaning}", day_text(date)))
 }

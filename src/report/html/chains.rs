@@ -1,16 +1,10 @@
-//! Chains of backups as a drawing: a lane a tier, full backups and increments as nodes, lines to their parents, and the way of a
-//! restore through them. `simulation.js` draws the same of another day or backup.
+//! Chains of backups in SVG: as columns, as a list, and in words. `simulation.js` draws the same of another day or backup.
 
-use crate::plan::bytes_text;
-use chrono::{Datelike as _, NaiveDate, TimeDelta};
+use super::super::drawing::{Drawing, Node, day_text};
+use super::super::escape::cut;
+use chrono::Datelike as _;
 use maud::{Markup, PreEscaped, html};
-use serde::{Serialize, Serializer};
-
-/// A day that does not come.
-pub(super) const NEVER: i64 = 99_999;
-
-/// So many are drawn: of more the oldest expired ones are left out, and of twice as many others the oldest.
-const DRAWN: usize = 40;
+use serde::Serialize;
 
 /// Where the first column begins, and how far lanes and, at the most, columns are apart, in pixels.
 const LEFT: f64 = 92.0;
@@ -24,138 +18,6 @@ const BAR: f64 = 48.0;
 /// The height of a row of the list, and how far its lanes are apart.
 const ROW: f64 = 34.0;
 const ROW_LANE: f64 = 24.0;
-
-/// Backups to draw.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Drawing {
-    /// The first day; the others are counted from it.
-    pub(super) day0: NaiveDate,
-    pub(super) lanes: Vec<Lane>,
-    /// Oldest first.
-    pub(super) nodes: Vec<Node>,
-    /// The UUID of each, and why it stays; none where they are not real.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) ids: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) why: Vec<String>,
-    /// The UUID of their VM.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) vm: Option<String>,
-}
-
-/// A tier.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Lane {
-    pub(super) name: String,
-    pub(super) letter: char,
-}
-
-/// One backup, with the days on which something becomes of it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Node {
-    pub(super) day: i64,
-    pub(super) minute: u32,
-    pub(super) lane: usize,
-    pub(super) parent: Option<usize>,
-    pub(super) is_full: bool,
-    pub(super) is_restorable: bool,
-    pub(super) size_bytes: Option<u64>,
-    pub(super) local_until: i64,
-    pub(super) needed_since: i64,
-    pub(super) expired_since: i64,
-    pub(super) gone: i64,
-}
-
-impl Serialize for Node {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let size = self.size_bytes.and_then(|size| i64::try_from(size).ok()).unwrap_or(-1);
-        let parent = self.parent.and_then(|parent| i64::try_from(parent).ok()).unwrap_or(-1);
-        let flags = i64::from(self.is_full) | i64::from(self.is_restorable) << 1;
-        let (minute, lane) = (i64::from(self.minute), i64::try_from(self.lane).unwrap_or(0));
-        let days = [self.local_until, self.needed_since, self.expired_since, self.gone];
-        serializer.collect_seq([self.day, minute, lane, parent, flags, size].into_iter().chain(days))
-    }
-}
-
-impl Drawing {
-    pub(super) fn date(&self, day: i64) -> NaiveDate {
-        self.day0.checked_add_signed(TimeDelta::days(day)).unwrap_or(self.day0)
-    }
-
-    /// Lists what is stored at the end of a day, oldest first.
-    pub(super) fn stored(&self, day: i64) -> Vec<usize> {
-        let is_stored = |&at: &usize| self.nodes[at].day <= day && day < self.nodes[at].gone;
-        (0..self.nodes.len()).filter(is_stored).collect()
-    }
-
-    /// Lists what is drawn of these.
-    fn drawn(&self, day: i64) -> Vec<usize> {
-        let mut stored = self.stored(day);
-        let expired = stored.iter().filter(|&&at| self.nodes[at].expired_since <= day).count();
-        let mut surplus = stored.len().saturating_sub(DRAWN).min(expired);
-        stored.retain(|&at| {
-            let goes = surplus > 0 && self.nodes[at].expired_since <= day;
-            surplus -= usize::from(goes);
-            !goes
-        });
-        stored.split_off(stored.len().saturating_sub(2 * DRAWN))
-    }
-
-    /// Finds the newest that can be restored at the end of a day.
-    pub(super) fn newest(&self, day: i64) -> Option<usize> {
-        self.stored(day).into_iter().rfind(|&at| self.nodes[at].is_restorable)
-    }
-
-    /// Lists what a restore reads, the full one first.
-    pub(super) fn way(&self, to: usize) -> Vec<usize> {
-        let parent = |at: &usize| self.nodes[*at].parent.filter(|parent| parent < at);
-        let mut way: Vec<usize> = std::iter::successors(Some(to), parent).collect();
-        way.reverse();
-        way
-    }
-
-    /// Names the moment of a backup: `Sun 5 Dec 2027, 01:00`.
-    pub(super) fn moment(&self, at: usize) -> String {
-        let node = &self.nodes[at];
-        format!("{}, {:02}:{:02}", day_text(self.date(node.day)), node.minute / 60, node.minute % 60)
-    }
-
-    fn size(&self, at: usize) -> String {
-        self.nodes[at].size_bytes.map_or_else(|| "size unknown".to_owned(), bytes_text)
-    }
-
-    /// Says what a restore reads: `7 backups, 76.0 GiB`.
-    pub(super) fn fetch(&self, way: &[usize]) -> String {
-        let sum = way.iter().try_fold(0_u64, |sum, &at| Some(sum.saturating_add(self.nodes[at].size_bytes?)));
-        let size = sum.map_or_else(|| "size unknown".to_owned(), bytes_text);
-        format!("{} backup{}, {size}", way.len(), if way.len() == 1 { "" } else { "s" })
-    }
-
-    fn lane_name(&self, at: usize) -> &str {
-        self.lanes.get(self.nodes[at].lane).map_or("", |lane| &lane.name)
-    }
-
-    fn letter(&self, at: usize) -> char {
-        self.lanes.get(self.nodes[at].lane).map_or('?', |lane| lane.letter)
-    }
-
-    /// Says what is worth knowing about a stored backup besides its size.
-    fn remark(&self, at: usize, day: i64) -> &'static str {
-        let node = &self.nodes[at];
-        match () {
-            () if !node.is_restorable => "cannot be restored",
-            () if node.expired_since <= day => "expired",
-            () if node.needed_since <= day => "for others",
-            () if day < node.local_until => "local",
-            () => "",
-        }
-    }
-}
-
-/// Writes a day: `Sun 5 Dec 2027`.
-pub(super) fn day_text(day: NaiveDate) -> String {
-    day.format("%a %-d %b %Y").to_string()
-}
 
 /// Draws a tier's shape: a square, a diamond, or a circle.
 pub(super) fn shape(lane: usize, x: f64, y: f64, size: f64, class: &str) -> Markup {
@@ -195,31 +57,17 @@ pub(super) fn figure(drawing: &Drawing, day: i64) -> Markup {
         figure.chain {
             div.wide tabindex="0" role="region" aria-label="The chains" { (columns(drawing, day, &way)) }
             div.tall style={ "--lanes:" (drawing.lanes.len()) } { (list(drawing, day, &way)) }
-            figcaption.quiet { (left_out(drawing.stored(day).len() - drawing.drawn(day).len())) }
+            figcaption.quiet { (drawing.left_out(day)) }
         }
         div.way aria-live="polite" { (words(drawing, &way, day)) }
-    }
-}
-
-fn left_out(count: usize) -> String {
-    if count == 0 {
-        String::new()
-    } else {
-        format!("{count} more are stored, expired or older, and not drawn.")
     }
 }
 
 /// Says what is read, one step after the other.
 pub(super) fn words(drawing: &Drawing, way: &[usize], day: i64) -> Markup {
     let Some(&to) = way.last() else { return html! { p { "Nothing can be restored." } } };
-    let local = way.iter().rposition(|&at| day < drawing.nodes[at].local_until);
     html! {
-        p {
-            b { "Back to " (drawing.moment(to)) ":" } " " (drawing.fetch(way)) " to fetch; what the VM has written since is lost."
-            @if let Some(local) = local {
-                " " (still_local(way.len() - 1 - local))
-            }
-        }
+        p { b { "Back to " (drawing.moment(to)) ":" } " " (drawing.restore_text(way, day)) }
         ol { @for &at in way { li {
             (drawing.lane_name(at)) " of " (drawing.moment(at)) ": "
             @if drawing.nodes[at].is_full { b { "full" } } @else { "increment" }
@@ -230,14 +78,6 @@ pub(super) fn words(drawing: &Drawing, way: &[usize], day: i64) -> Markup {
         @if let Some((vm, id)) = drawing.vm.as_ref().zip(drawing.ids.get(to)) {
             pre.commands { "fifo vms stop " (vm) "\nfifo vms backups " (vm) " restore " (id) "\nfifo vms start " (vm) }
         }
-    }
-}
-
-fn still_local(steps: usize) -> String {
-    match steps {
-        0 => "While its snapshot is on the hypervisor, nothing is fetched.".to_owned(),
-        1 => "While the hypervisor holds its snapshots, only the last one is fetched.".to_owned(),
-        steps => format!("While the hypervisor holds its snapshots, only the last {steps} are fetched."),
     }
 }
 
@@ -362,7 +202,7 @@ pub(super) fn key(drawing: &Drawing, is_simulated: bool) -> Markup {
 
 /// Cuts the name of a lane to the room that it has.
 fn short(name: &str) -> String {
-    super::super::escape::cut(name, 12)
+    cut(name, 12)
 }
 
 fn place(stored: &[usize], at: usize) -> f64 {

@@ -1,7 +1,8 @@
 //! What is stored, what is local, what a restore reads and how old the newest backup is, over the days of a simulation.
 
+use super::super::drawing::Drawing;
 use super::super::words::span_text;
-use super::chains::{Drawing, ratio, small};
+use super::chains::{ratio, small};
 use crate::plan::bytes_text;
 use crate::simulate::Day;
 use chrono::Datelike as _;

@@ -83,3 +83,30 @@ fn before_the_first_run_there_is_a_page_too_and_no_alias_writes_html() {
     let page = page::page(&RunHistory { overview, ..RunHistory::default() }, now);
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
 }
+
+#[test]
+fn the_page_of_a_vm_says_what_the_last_run_did_to_it_and_what_was_being_uploaded_then() {
+    let mut done = run("web-1", Exit::SomeFailed, "no slot was free");
+    let note = Note::vm(NoteCode::InProgress, "a daily has been uploading since 01:02, 3.1 GiB so far");
+    done.overview.as_mut().unwrap().health.vms[0].notes.push(note);
+    let mut history = RunHistory { next_run: Some(done.began), ..RunHistory::default() };
+    history.enter(done);
+    let mut explained = explained("web-1", "by hand");
+    let page = |explained: &_| super::super::html::vm::page(explained, &[], None, Some(&history));
+    let (its, fleet) = (page(&explained), page::page(&history, at("2026-11-22 21:00").to_utc()));
+    explained.vms[0].uuid = None;
+    let others = page(&explained);
+    for words in [
+        "Ended 2026-11-22 20:00:00 UTC. reconcile: some_failed",
+        "The next run begins 2026-11-22 20:00:00 UTC",
+    ] {
+        assert!(its.contains(words) && others.contains(words), "{words} is not in\n{its}");
+    }
+    let uploads = "a daily has been uploading since 01:02, 3.1 GiB so far (as of 2026-11-22 20:00:00 UTC)";
+    assert!(its.contains("create, failed: no slot was free") && its.contains(uploads), "{its}");
+    assert!(fleet.contains(&format!("web-1: {uploads}")), "{fleet}");
+    assert!(
+        others.contains("It did nothing to this VM.") && !others.contains("no slot was free"),
+        "{others}"
+    );
+}
