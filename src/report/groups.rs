@@ -33,6 +33,11 @@ pub(super) fn grouped<V: Copy, K: Ord>(vms: &[V], key: impl Fn(&V) -> K, is_each
     if is_each_alone || vms.len() <= ALONE_MAX {
         return vms.iter().map(|vm| vec![*vm]).collect();
     }
+    by_key(vms, key)
+}
+
+/// Puts VMs with the same key together, in the order of the first of each.
+pub(super) fn by_key<V: Copy, K: Ord>(vms: &[V], key: impl Fn(&V) -> K) -> Vec<Vec<V>> {
     let mut groups: Vec<Vec<V>> = Vec::new();
     let mut places: BTreeMap<K, usize> = BTreeMap::new();
     for &vm in vms {

@@ -2,8 +2,8 @@
 
 use super::doc::{Block, Column, Doc, Row, Table};
 use super::html::{self, fleet::fleet};
-use super::run::{Problem, is_failed, run_problems, summary};
-use super::status::{entries, totals, verdict_text, worst_first};
+use super::run::{Problem, Vms, is_failed, run_problems, summary};
+use super::status::{entries, totals, worst_first};
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
@@ -12,7 +12,7 @@ use super::words::{
     action_text, counted, counts_text, instant_text, listed, outcome_text, span_text, vm_id, vm_name,
 };
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
-use crate::insight::status::{BackupHealth, Health, VmHealth};
+use crate::insight::status::{Health, VmHealth};
 use crate::plan::NoteCode;
 use crate::report::{Exit, RunHistory, RunSummary};
 use chrono::{DateTime, Utc};
@@ -99,10 +99,13 @@ fn vms(health: &Health, problems: &[Problem]) -> Vec<Block> {
 
 /// Counts the VMs that are out: `1 too old, 2 unreadable`; empty where none is.
 fn out_text(health: &Health) -> String {
-    let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
-    let all =
-        [BackupHealth::NoBackup, BackupHealth::TooOld, BackupHealth::Conflict, BackupHealth::Unreadable];
-    listed(all.map(|verdict| (count(verdict), verdict_text(verdict).1)))
+    let Vms { no_backup, too_old, conflict, unreadable, .. } = Vms::of(health);
+    listed([
+        (no_backup, "no backup"),
+        (too_old, "too old"),
+        (conflict, "conflict"),
+        (unreadable, "unreadable"),
+    ])
 }
 
 /// Reports the runs of a process and how the VMs stand.

@@ -218,12 +218,12 @@ struct Notification<'a> {
 /// How many VMs have each verdict.
 #[derive(Serialize)]
 pub(super) struct Vms {
-    safe: usize,
-    too_old: usize,
-    no_backup: usize,
-    conflict: usize,
-    unreadable: usize,
-    unprotected: usize,
+    pub(super) safe: usize,
+    pub(super) too_old: usize,
+    pub(super) no_backup: usize,
+    pub(super) conflict: usize,
+    pub(super) unreadable: usize,
+    pub(super) unprotected: usize,
 }
 
 impl Vms {

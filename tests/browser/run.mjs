@@ -103,8 +103,8 @@ try {
   await test('what the script draws is what was there without it', async () => {
     const look = page => page.evaluate(() => ({
       cells: [...document.querySelectorAll('.year td[data-d]')].map(it => `${it.className} ${it.textContent}`),
-      edges: [...document.querySelectorAll('.chain .edge')].map(it => it.getAttribute('class')).sort(),
-      chips: [...document.querySelectorAll('.chain .wide .ch')].map(it => it.textContent),
+      edges: [...document.querySelectorAll('.chain .tall .edge')].map(it => it.getAttribute('class')).sort(),
+      chips: [...document.querySelectorAll('.chain .tall .ch')].map(it => it.textContent),
       rows: [...document.querySelectorAll('.tall tbody tr')].map(it => it.textContent),
       words: document.querySelector('.way').textContent, now: document.querySelector('.now').textContent,
       ends: [...document.querySelectorAll('.ends span')].map(it => it.textContent),

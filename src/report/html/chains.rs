@@ -1,21 +1,11 @@
-//! Chains of backups in SVG: as columns, as a list, and in words. `simulation.js` draws the same of another day or backup.
+//! Chains of backups as a list with a graph beside it, and in words. `simulation.js` draws the same of another day or backup, and
+//! in columns where there is room.
 
 use super::super::drawing::{Drawing, Node, day_text};
-use super::super::escape::cut;
-use chrono::Datelike as _;
 use maud::{Markup, PreEscaped, html};
 use serde::Serialize;
 
-/// Where the first column begins, and how far lanes and, at the most, columns are apart, in pixels.
-const LEFT: f64 = 92.0;
-const LANE: f64 = 50.0;
-const COLUMN_MAX: f64 = 44.0;
-const COLUMN_MIN: f64 = 28.0;
-/// The width that a drawing has at least, where there is room for it.
-const WIDTH: f64 = 1_300.0;
-/// The height of the bars of sizes.
-const BAR: f64 = 48.0;
-/// The height of a row of the list, and how far its lanes are apart.
+/// The height of a row, and how far its lanes are apart.
 const ROW: f64 = 34.0;
 const ROW_LANE: f64 = 24.0;
 
@@ -49,13 +39,13 @@ fn shape_class(node: &Node, day: i64) -> String {
     class
 }
 
-/// Draws what is stored at the end of a day, with the way to one of it: as columns, as a list, and in words.
+/// Draws what is stored at the end of a day, with the way to the newest of it.
 pub(super) fn figure(drawing: &Drawing, day: i64) -> Markup {
     let chosen = drawing.newest(day);
     let way = chosen.map(|chosen| drawing.way(chosen)).unwrap_or_default();
     html! {
         figure.chain {
-            div.wide tabindex="0" role="region" aria-label="The chains" { (columns(drawing, day, &way)) }
+            div.wide tabindex="0" role="region" aria-label="The chains" { }
             div.tall style={ "--lanes:" (drawing.lanes.len()) } { (list(drawing, day, &way)) }
             figcaption.quiet { (drawing.left_out(day)) }
         }
@@ -81,56 +71,7 @@ pub(super) fn words(drawing: &Drawing, way: &[usize], day: i64) -> Markup {
     }
 }
 
-fn columns(drawing: &Drawing, day: i64, way: &[usize]) -> Markup {
-    let stored = drawing.drawn(day);
-    let lanes = drawing.lanes.len();
-    let count = f64::from(u32::try_from(stored.len().max(1)).unwrap_or(u32::MAX));
-    let step = ((WIDTH - LEFT - 10.0) / count).clamp(COLUMN_MIN, COLUMN_MAX).floor();
-    let width = (LEFT + step * count + 10.0).max(600.0);
-    let x = |at: usize| LEFT + step * (place(&stored, at) + 0.5);
-    let y = |at: usize| 30.0 + LANE * small(drawing.nodes[at].lane);
-    let days_y = 30.0 + LANE * small(lanes.saturating_sub(1)) + 36.0;
-    let (bars_y, height) = (days_y + 24.0 + BAR, days_y + 28.0 + BAR);
-    let largest = stored.iter().filter_map(|&at| drawing.nodes[at].size_bytes).max().unwrap_or(1).max(1);
-    let node = |place: usize, at: usize| {
-        let (node, x, y) = (&drawing.nodes[at], x(at), y(at));
-        let step_number = way.iter().position(|&other| other == at);
-        let bar = (ratio(node.size_bytes.unwrap_or(0), largest) * BAR).max(2.0).round();
-        let date = drawing.date(node.day);
-        let is_first =
-            place == 0 || drawing.date(drawing.nodes[stored[place - 1]].day).month() != date.month();
-        html! {
-            g class={ "b t" (node.lane) @if step_number.is_some() { " on" } } data-i=(at) {
-                @if is_first {
-                    path.month d={ "M" (x - step / 2.0) " 4V" (height) } {}
-                    text.mon x=(x) y=(days_y + 15.0) { (date.format("%b")) }
-                }
-                (shape(node.lane, x, y, 11.0, &shape_class(node, day)))
-                text.ch x=(x) y=(y + 4.0) { @match step_number { Some(number) => (number + 1), None => (drawing.letter(at)) } }
-                @if day < node.local_until { path.loc d={ "M" (x - 5.0) " " (y - 23.0) "h10l-5 6z" } {} }
-                text.day x=(x) y=(days_y) { (date.day()) }
-                rect.bar x=(x - 8.0) y=(bars_y - bar) width="16" height=(bar) {}
-            }
-        }
-    };
-    html! {
-        svg width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } class="picked" role="img"
-            aria-label={ (stored.len()) " backups stored on " (day_text(drawing.date(day))) } {
-            @for (lane, named) in drawing.lanes.iter().enumerate() {
-                @let y = 30.0 + LANE * small(lane);
-                path.lane d={ "M" (LEFT) " " (y) "H" (width) } {}
-                text.q x="0" y=(y + 4.0) { (short(&named.name)) }
-            }
-            text.q x="0" y=(bars_y) { "size" }
-            @for &at in &stored { @if let Some(parent) = drawing.nodes[at].parent.filter(|parent| stored.contains(parent)) {
-                path class={ "edge" @if way.contains(&at) { " on" } } d=(elbow(x(parent), y(parent), x(at), y(at))) {}
-            } }
-            @for (place, &at) in stored.iter().enumerate() { (node(place, at)) }
-        }
-    }
-}
-
-/// Draws the same with a row a backup, the newest first: a table with a graph beside it.
+/// Draws a row a backup, the newest first: a table with a graph beside it.
 fn list(drawing: &Drawing, day: i64, way: &[usize]) -> Markup {
     let mut stored = drawing.drawn(day);
     stored.reverse();
@@ -163,16 +104,7 @@ fn list(drawing: &Drawing, day: i64, way: &[usize]) -> Markup {
     }
 }
 
-/// Draws a line from a parent to its increment: down, then along the lane.
-fn elbow(x1: f64, y1: f64, x2: f64, y2: f64) -> String {
-    if y1 == y2 {
-        return format!("M{x1} {y1}H{x2}");
-    }
-    let bend = if y1 < y2 { y2 - 10.0 } else { y2 + 10.0 };
-    format!("M{x1} {y1}V{bend}Q{x1} {y2} {} {y2}H{x2}", x1 + 10.0)
-}
-
-/// Draws the same in the list, where time goes up.
+/// Draws a line from a parent up to its increment.
 fn branch(x1: f64, y1: f64, x2: f64, y2: f64) -> String {
     if x1 == x2 {
         return format!("M{x1} {y1}V{y2}");
@@ -198,11 +130,6 @@ pub(super) fn key(drawing: &Drawing, is_simulated: bool) -> Markup {
             li { "▾: still on the hypervisor" }
         }
     }
-}
-
-/// Cuts the name of a lane to the room that it has.
-fn short(name: &str) -> String {
-    cut(name, 12)
 }
 
 fn place(stored: &[usize], at: usize) -> f64 {

@@ -21,7 +21,7 @@ use std::ops::Range;
 pub fn page(after: Played<'_>, before: Option<Played<'_>>, scenario: &Scenario) -> String {
     let body =
         html! { main.sim { (heading(after.simulation, scenario)) (sections(after, before, scenario)) } };
-    frame("A year of backups", &body).into_string()
+    frame("A year of backups", &body, None)
 }
 
 /// Writes the page of `--listen`: what an edit changes beside an editor with one of some files, each a name and a text.
@@ -52,7 +52,7 @@ pub fn live_page(files: &[(String, String)], chosen: usize, page: Option<&str>, 
             } }
         }
     };
-    frame("Try a policy", &body).into_string()
+    frame("Try a policy", &body, None)
 }
 
 /// Writes what an edit changes.

@@ -37,7 +37,7 @@ pub fn page(
             @for vm in &explained.vms { (section(explained, vm, history)) }
         }
     };
-    frame(&title, &body).into_string()
+    frame(&title, &body, None)
 }
 
 fn section(explained: &Explanation, vm: &VmExplanation, history: Option<&RunHistory>) -> Markup {
