@@ -97,7 +97,7 @@ pub(super) async fn run(args: &RehearseArgs, context: &Context) -> Result<Exit, 
     print(|out| {
         let document = || reports::rehearsed(&rehearsed);
         match format {
-            Format::Json => json::rehearsed(&rehearsed, out),
+            Format::Json => json::document(&rehearsed, out),
             Format::Markdown => out.write_all(markdown::written(&document(), None, None).as_bytes()),
             _ => write(&document(), context.text(), out),
         }

@@ -93,7 +93,7 @@ pub(super) async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Fa
     print(|out| {
         let document = || reports::document(&report, context.text().detail);
         match format {
-            Format::Json => json::verify(&report, out),
+            Format::Json => json::document(&report, out),
             Format::Markdown => out.write_all(markdown::written(&document(), None, None).as_bytes()),
             _ => write(&document(), context.text(), out),
         }

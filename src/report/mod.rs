@@ -43,4 +43,4 @@ pub use history::{RunEnd, RunHistory, RunSummary};
 pub use layout::wrapped;
 pub use run::{Problem, ProblemCode};
 pub use style::{Styles, Tone};
-pub use words::{action_text, counts_text, kind_text, outcome_text, span_text, vm_name};
+pub use words::{action_text, counts_text, outcome_text, span_text, vm_name};

@@ -218,13 +218,10 @@ fn actions(report: &RunReport) -> Option<Block> {
             (ActionOutcome::Done, _) => Tone::Fine,
             _ => Tone::Wait,
         };
-        let cells = [
-            &vm_name(&vm.at.alias, Some(vm.at.vm)),
-            action_text(step.kind),
-            outcome_text(step.ending),
-            &step.message,
-        ];
-        Row { tone, cells: cells.map(str::to_owned).into(), ..Row::default() }
+        let name = vm_name(&vm.at.alias, Some(vm.at.vm));
+        let cells =
+            vec![name, action_text(step.kind).to_owned(), outcome_text(step.ending), step.message.clone()];
+        Row { tone, cells, ..Row::default() }
     };
     let rows: Vec<Row> = steps.map(row).collect();
     let title = format!("What the last run did: {}", counted(rows.len(), "action"));

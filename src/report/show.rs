@@ -9,7 +9,7 @@ use super::notes::note_line;
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
-use super::words::{counted, next_due_text, origin, restore_text, vm_name};
+use super::words::{counted, next_due_text, origin, restore_text, vm_name, word};
 use crate::apply::SafetyStop;
 use crate::insight::show::{
     BackupExplanation, DeleteWhen, Explanation, Reason, ReportedStanding, StoredCopy, VmExplanation,
@@ -176,18 +176,13 @@ fn name_of(backup: &BackupExplanation) -> String {
 }
 
 /// Says how a backup stands, with a blank behind it; empty for one that can be restored.
-fn standing_text(backup: &BackupExplanation) -> (Tone, &'static str) {
+fn standing_text(backup: &BackupExplanation) -> (Tone, String) {
     match backup.standing {
-        _ if backup.is_future_dated => (Tone::Alarm, "future-dated "),
-        ReportedStanding::Restorable if backup.tier.is_none() => (Tone::Plain, ""),
-        ReportedStanding::Restorable => (Tone::Fine, ""),
-        ReportedStanding::InProgress => (Tone::Wait, "running "),
-        ReportedStanding::Unrestorable => (Tone::Alarm, "unrestorable "),
-        ReportedStanding::Failed => (Tone::Alarm, "failed "),
-        ReportedStanding::Hollow => (Tone::Alarm, "hollow "),
-        ReportedStanding::Stuck => (Tone::Alarm, "stuck "),
-        ReportedStanding::Unverified => (Tone::Alarm, "unverified "),
-        ReportedStanding::Unreadable => (Tone::Alarm, "unreadable "),
+        _ if backup.is_future_dated => (Tone::Alarm, "future-dated ".to_owned()),
+        ReportedStanding::Restorable if backup.tier.is_none() => (Tone::Plain, String::new()),
+        ReportedStanding::Restorable => (Tone::Fine, String::new()),
+        ReportedStanding::InProgress => (Tone::Wait, "running ".to_owned()),
+        other => (Tone::Alarm, format!("{} ", word(&other))),
     }
 }
 

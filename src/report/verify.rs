@@ -1,7 +1,7 @@
 //! The document, the metrics and the lines of `verify`: what is broken, what hangs on it, what to do.
 
 use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
-use super::escape::visible;
+use super::metrics::write;
 use super::style::Tone;
 use super::text::Detail;
 use super::words::{counted, instant_text, listed, span_text, vm_id, vm_name};
@@ -14,7 +14,6 @@ use crate::verify::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// How many unknown objects are named; JSON has them all.
 const UNKNOWN_SHOWN: usize = 20;
@@ -271,19 +270,15 @@ pub fn metrics(report: &Report) -> String {
         ("unread_objects", "Objects that could not be read", it.unread as u64),
         ("left_bytes", "Bytes that the budget left to later runs", it.left_bytes),
     ];
-    // Writing to a String cannot fail.
     for (name, help, value) in all {
         let name = format!("fifo_retain_verify_{name}");
-        let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
+        write(&mut out, (&name, "gauge", help), &name, std::iter::once((Vec::new(), value)));
     }
     for (name, help, value) in SERIES {
-        let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge");
-        for vm in &report.vms {
-            let alias = visible(&vm.alias).replace('\\', "\\\\").replace('"', "\\\"");
-            if let Some(value) = value(vm) {
-                let _ = writeln!(out, "{name}{{vm=\"{}\",alias=\"{alias}\"}} {value}", vm.uuid);
-            }
-        }
+        let sample = |vm: &VmReport| {
+            Some((vec![("vm", vm.uuid.to_string()), ("alias", vm.alias.clone())], value(vm)?))
+        };
+        write(&mut out, (name, "gauge", help), name, report.vms.iter().filter_map(sample));
     }
     out
 }
@@ -317,14 +312,8 @@ const KNOWN_SERIES: [KnownSeries; 6] = [
 pub fn known_metrics(known: &KnownVms) -> String {
     let mut out = String::new();
     for (name, help, value) in KNOWN_SERIES {
-        let samples: Vec<(&VmId, i64)> = known.iter().filter_map(|(id, vm)| Some((id, value(vm)?))).collect();
-        if !samples.is_empty() {
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge");
-        }
-        for (id, value) in samples {
-            let _ = writeln!(out, "{name}{{vm=\"{id}\"}} {value}");
-        }
+        let samples = known.iter().filter_map(|(id, vm)| Some((vec![("vm", id.to_string())], value(vm)?)));
+        write(&mut out, (name, "gauge", help), name, samples);
     }
     out
 }

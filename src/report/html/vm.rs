@@ -111,22 +111,18 @@ struct Data<'a> {
 fn timeline(vm: &VmExplanation, drawing: &Drawing, today: NaiveDate) -> Markup {
     let days: Vec<NaiveDate> =
         (0..36).rev().filter_map(|back| today.checked_sub_days(Days::new(back))).collect();
-    let mut tiers: Vec<(&str, BTreeMap<NaiveDate, &PastDue>)> = Vec::new();
-    for due in &vm.timeline {
-        let row = match tiers.iter_mut().find(|(tier, _)| *tier == due.tier.as_str()) {
-            Some((_, row)) => row,
-            None => {
-                tiers.push((&due.tier, BTreeMap::new()));
-                let Some((_, row)) = tiers.last_mut() else { continue };
-                row
+    let row = |of_tier: &'_ [PastDue]| {
+        // Of several on a day the worst.
+        let mut row: BTreeMap<NaiveDate, PastDue> = BTreeMap::new();
+        for due in of_tier {
+            let worst = row.entry(due.at.date_naive()).or_insert_with(|| due.clone());
+            if due.outcome > worst.outcome {
+                worst.clone_from(due);
             }
-        };
-        // Of several the worst.
-        let worst = row.entry(due.at.date_naive()).or_insert(due);
-        if due.outcome > worst.outcome {
-            *worst = due;
         }
-    }
+        row
+    };
+    let tiers = || vm.timeline.chunk_by(|one, other| one.tier == other.tier);
     let back_to = |day: NaiveDate| {
         let day = (day - drawing.day0).num_days();
         drawing.nodes.iter().rposition(|node| node.is_restorable && node.day <= day)
@@ -138,8 +134,9 @@ fn timeline(vm: &VmExplanation, drawing: &Drawing, today: NaiveDate) -> Markup {
                 Some(at) => button type="button" data-at=(at) title={ "Back to the end of " (day_text(*day)) } { (day.format("%-d")) },
                 None => (day.format("%-d")),
             } } } } }
-            tbody { @for (tier, row) in &tiers { tr {
-                th scope="row" { (tier) }
+            tbody { @for of_tier in tiers() { tr {
+                @let row = row(of_tier);
+                th scope="row" { (of_tier[0].tier) }
                 @for day in &days { @match row.get(day) {
                     Some(due) => {
                         @let (class, sign, word) = outcome(due.outcome);
