@@ -6,7 +6,6 @@
 
 use super::style::Tone;
 
-/// A whole report.
 #[derive(Clone, Debug, Default)]
 pub struct Doc {
     /// What stands above everything else: a safety stop.
@@ -18,7 +17,6 @@ pub struct Doc {
     pub(super) summary: Vec<String>,
 }
 
-/// A part of a report.
 #[derive(Clone, Debug)]
 pub(super) enum Block {
     Heading(String),
@@ -45,7 +43,6 @@ impl Block {
         Self::Lines { title: Some("Actual against desired backups".to_owned()), lines }
     }
 
-    /// Says whether there is nothing to show.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Heading(_) | Self::Para(..) => false,
@@ -72,7 +69,6 @@ pub(super) struct Column {
     pub(super) title: &'static str,
     /// When a narrow terminal leaves the column out: 1 first, 0 never.
     pub(super) drop: u8,
-    /// Whether its cells may break between words.
     pub(super) wraps: bool,
     /// Whether it has numbers, which stand at the right.
     pub(super) is_number: bool,
@@ -100,7 +96,6 @@ pub(super) struct Row {
     /// What is drawn left of it instead, where the table is a drawing.
     pub(super) guide: Option<Guide>,
     pub(super) cells: Vec<String>,
-    /// Further lines about it.
     pub(super) below: Vec<String>,
 }
 
@@ -141,7 +136,6 @@ pub(super) struct Line {
     pub(super) what: String,
     /// Stands in a column of its own; where it is empty, `what` has the whole line.
     pub(super) why: String,
-    /// How many things it is about.
     pub(super) count: usize,
 }
 

@@ -32,12 +32,10 @@ pub(super) struct Drawing {
     /// The last day that is known of.
     #[serde(skip)]
     pub(super) last_day: i64,
-    /// The UUID of their VM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) vm: Option<String>,
 }
 
-/// A tier.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Lane {
     pub(super) name: String,

@@ -75,7 +75,6 @@ fn write(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Wri
     out.write_all(b"\n")
 }
 
-/// Writes any document.
 pub fn document(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     write(document, None, out)
 }

@@ -2,14 +2,14 @@
 
 use super::doc::{Block, Column, Doc, Row, Table};
 use super::html::{self, fleet::fleet};
-use super::run::{Problem, Vms, is_failed, run_problems, summary};
+use super::run::{Vms, is_failed, summary};
 use super::status::{entries, totals, worst_first};
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
 use super::verify::{KnownVms, with_proofs};
 use super::words::{
-    action_text, counted, counts_text, instant_text, listed, outcome_text, span_text, vm_id, vm_name,
+    action_text, counted, counts_text, instant_text, listed, outcome_text, span_text, vm_name,
 };
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
 use crate::insight::status::{Health, VmHealth};
@@ -17,7 +17,6 @@ use crate::plan::NoteCode;
 use crate::report::{Exit, RunHistory, RunSummary};
 use chrono::{DateTime, Utc};
 use maud::html;
-use std::collections::BTreeMap;
 
 const ACTION_COLUMNS: [Column; 4] = [
     Column::wrapping("VM", 0),
@@ -65,7 +64,7 @@ pub fn status_page(health: &Health, known: &KnownVms, stop: Option<&SafetyStop>,
     };
     let tone = if stop.is_some() || !out.is_empty() { Tone::Alarm } else { Tone::Fine };
     let mut blocks = vec![Block::Para(tone, headline)];
-    blocks.extend(vms(health, &[]));
+    blocks.extend(vms(health));
     let about = format!("Backups of {}, read {identity}", health.endpoint);
     let footer = format!(
         "fifo-retain {}, as of {}. Times of backups are in {}.",
@@ -84,8 +83,8 @@ fn proofs(doc: Doc, health: &Health, known: &KnownVms) -> Doc {
 }
 
 /// Reports what is wrong with VMs, and counts them all.
-fn vms(health: &Health, problems: &[Problem]) -> Vec<Block> {
-    let mut blocks = by_kind(problems);
+fn vms(health: &Health) -> Vec<Block> {
+    let mut blocks = Vec::new();
     let out: Vec<&VmHealth> = worst_first(health).into_iter().filter(|vm| vm.verdict.is_out()).collect();
     if !out.is_empty() {
         let title = format!("What is wrong with {}, and what to do", counted(out.len(), "VM"));
@@ -112,12 +111,7 @@ fn out_text(health: &Health) -> String {
 fn document(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Doc {
     let mut blocks = runs(history, health, now);
     blocks.extend(history.last.as_ref().and_then(|last| last.report.as_ref()).and_then(actions));
-    if let Some(health) = health {
-        let mut problems: Vec<Problem> = history.last.iter().flat_map(run_problems).collect();
-        // The failure of the run is above already.
-        problems.retain(|problem| problem.alias.is_some());
-        blocks.extend(vms(health, &problems));
-    }
+    blocks.extend(health.into_iter().flat_map(vms));
     let alarms = history.safety_stop.as_ref().map(stop::blocks).unwrap_or_default();
     Doc { alarms, blocks, ..Doc::default() }
 }
@@ -187,26 +181,6 @@ fn runs(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Ve
     lines.extend(success.map(|at| format!("The last run that did everything ended {}", instant_text(at))));
     let lines = lines.into_iter().map(|line| (Tone::Plain, line)).collect();
     vec![Block::Para(tone, format!("{outcome}{out}")), Block::List(lines)]
-}
-
-/// Reports problems, a line a kind with their number; what each is unfolds.
-fn by_kind(problems: &[Problem]) -> Vec<Block> {
-    let mut kinds: BTreeMap<_, Vec<(Tone, String)>> = BTreeMap::new();
-    for problem in problems {
-        let name = vm_name(problem.alias.as_deref().unwrap_or_default(), problem.vm);
-        let id = vm_id(problem.alias.as_deref().unwrap_or_default(), problem.vm);
-        let advice = problem.advice.as_ref().map_or_else(String::new, |advice| format!(" → {advice}"));
-        let line = format!("{name} {id}: {}{advice}", problem.message);
-        kinds.entry(problem.code).or_default().push((Tone::Plain, line));
-    }
-    if kinds.is_empty() {
-        return Vec::new();
-    }
-    let kinds = kinds.into_iter().map(|(code, lines)| Block::Details {
-        title: format!("{}: {}", code.words(), lines.len()),
-        blocks: vec![Block::List(lines)],
-    });
-    std::iter::once(Block::Heading("Problems".to_owned())).chain(kinds).collect()
 }
 
 fn actions(report: &RunReport) -> Option<Block> {

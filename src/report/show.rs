@@ -61,7 +61,6 @@ pub fn document(
     }
 }
 
-/// Lists a VM's backups as a tree.
 pub(super) fn table(vm: &VmExplanation, detail: Detail) -> Table {
     let rows = vm.backups.iter().map(|backup| row(vm, backup, detail)).collect();
     Table { columns: &COLUMNS, rows, folded: None }

@@ -41,7 +41,6 @@ pub struct Played<'a> {
     pub stories: &'a [Story],
 }
 
-/// One policy of it.
 #[derive(Clone, Copy)]
 pub(super) struct Year<'a> {
     pub(super) policy: &'a Policy,

@@ -16,10 +16,8 @@ use crate::plan::Status;
 use crate::policy::{Name, minute_text};
 use std::collections::BTreeSet;
 
-/// How many gaps are listed.
 const GAPS_NAMED: usize = 3;
 
-/// The columns of the table.
 const COLUMNS: [Column; 10] = [
     Column::wrapping("VM", 0),
     Column::new("state", 0),

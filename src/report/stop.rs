@@ -51,7 +51,6 @@ pub fn details(stop: &SafetyStop) -> Vec<String> {
     lines
 }
 
-/// Reports it alone.
 pub fn document(stop: &SafetyStop) -> Doc {
     Doc { alarms: blocks(stop), ..Doc::default() }
 }

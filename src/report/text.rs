@@ -7,7 +7,6 @@ use super::style::{Styles, Tone};
 use anstyle::Style;
 use std::io::{self, Write};
 
-/// The options of text output.
 #[derive(Clone, Copy, Debug)]
 pub struct TextOptions {
     pub styles: Styles,
@@ -44,9 +43,8 @@ const WHY_ENOUGH: usize = 31;
 ///
 /// Those of writing.
 pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
-    let writer = Writer { styles: options.styles, columns: options.columns };
     for block in &doc.alarms {
-        writer.block(block, out)?;
+        options.block(block, out)?;
     }
     let shown =
         doc.blocks.iter().filter(|block| !block.is_empty() && !matches!(block, Block::Details { .. }));
@@ -59,14 +57,14 @@ pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Resul
         }
         is_first = false;
         is_below_heading = matches!(block, Block::Heading(_));
-        writer.block(block, out)?;
+        options.block(block, out)?;
     }
     let is_last = doc.remarks.is_empty() && doc.summary.is_empty();
     if !is_first && !is_last {
         writeln!(out)?;
     }
     for (tone, remark) in &doc.remarks {
-        writer.para(*tone, remark, out)?;
+        options.para(*tone, remark, out)?;
     }
     doc.summary.iter().try_for_each(|line| writeln!(out, "{}", visible(line)))
 }
@@ -77,12 +75,7 @@ fn aligned(column: Column, text: &str, columns: usize) -> String {
     format!("{}{text}", " ".repeat(blanks))
 }
 
-struct Writer {
-    styles: Styles,
-    columns: usize,
-}
-
-impl Writer {
+impl TextOptions {
     fn block(&self, block: &Block, out: &mut dyn Write) -> io::Result<()> {
         match block {
             Block::Heading(text) => {

@@ -222,7 +222,6 @@ pub struct Verified<'a> {
     restored: Option<&'a Restored>,
 }
 
-/// Returns what is known for JSON.
 pub fn verified(known: &KnownVms) -> BTreeMap<VmId, Verified<'_>> {
     fn one(vm: &KnownVm) -> Verified<'_> {
         let KnownVm { proof, restored, broken, .. } = vm;
@@ -318,7 +317,6 @@ pub fn known_metrics(known: &KnownVms) -> String {
     out
 }
 
-/// Reports a rehearsal that went well.
 pub fn rehearsed(rehearsed: &Rehearsed) -> Doc {
     let name = vm_name(&rehearsed.alias, Some(rehearsed.vm));
     let taken = rehearsed.timestamp.map_or_else(String::new, |at| format!(" of {}", instant_text(at)));

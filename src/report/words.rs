@@ -82,7 +82,6 @@ pub(super) fn word(of: &impl Serialize) -> String {
     serde_json::to_value(of).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// Returns the word for how an action ended.
 pub fn outcome_text(outcome: ActionOutcome) -> String {
     word(&outcome)
 }

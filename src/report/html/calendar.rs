@@ -10,7 +10,6 @@ pub(super) const MONTHS: usize = 12;
 /// What happened on the days of a simulation besides backups.
 pub(super) struct Days<'a> {
     pub(super) count: usize,
-    /// The days without any run.
     pub(super) down: &'a [i64],
     /// The days on which uploads failed.
     pub(super) failed: &'a [i64],

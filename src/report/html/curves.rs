@@ -15,7 +15,6 @@ const AGES_DRAWN: i64 = 3;
 const LABEL: f64 = 15.0;
 const STORED_HEIGHT: f64 = 150.0;
 
-/// What curves are drawn of.
 pub(super) struct Curves<'a> {
     pub(super) drawing: &'a Drawing,
     pub(super) days: &'a [Day],
@@ -175,7 +174,6 @@ fn drawn(panel: &Panel, curves: &Curves<'_>, today: usize) -> Markup {
     }
 }
 
-/// Lists the firsts of the months.
 fn firsts(drawing: &Drawing, days: usize) -> Vec<(usize, chrono::NaiveDate)> {
     let dated = (0..days).map(|day| (day, drawing.date(i64::try_from(day).unwrap_or(0))));
     dated.filter(|(_, date)| date.day() == 1).collect()

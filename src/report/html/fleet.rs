@@ -9,7 +9,6 @@ use crate::report::escape::visible;
 use maud::{Markup, PreEscaped, html};
 use std::collections::BTreeMap;
 
-/// So many VMs are in a table.
 const ROWS: usize = 100;
 /// With more VMs than this a browser does not draw the tables that are out of sight.
 const MANY: usize = 500;
@@ -51,7 +50,6 @@ pub(in super::super) fn fleet(health: &Health, has_pages: bool) -> Markup {
     }
 }
 
-/// Something that VMs are chosen by.
 struct Filter {
     class: String,
     text: String,
@@ -153,7 +151,6 @@ fn row(
     }
 }
 
-/// Shortens a hypervisor's UUID.
 fn short(hypervisor: &str) -> String {
     match hypervisor {
         "" => "none".to_owned(),

@@ -24,7 +24,6 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Returns the value for `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -39,9 +38,7 @@ impl Dialect {
 pub struct Metric {
     /// Its full name, with unit and `_total`.
     pub name: &'static str,
-    /// The names of its labels, in order.
     pub labels: &'static [&'static str],
-    /// What it means, in a sentence.
     pub help: &'static str,
     samples: fn(&Scene<'_>) -> Vec<Sample>,
 }

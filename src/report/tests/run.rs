@@ -61,7 +61,7 @@ fn the_page_is_as_urgent_as_the_worst_of_it_and_needs_nothing_from_outside() {
         "Backups of https://fifo, read as `ops`, API version 3",
         "<summary>What is wrong with 3 VMs, and what to do</summary>",
         "too old: 3 VMs<span class=\"quiet\"> · grandfather, at most 26 h old</span>",
-        "<summary>action failed: 1</summary>",
+        "<summary>What the last run did: 1 action</summary>",
         "those of backups in UTC.",
     ] {
         assert!(page.contains(words), "{words} is not in\n{page}");
