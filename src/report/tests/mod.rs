@@ -1,7 +1,7 @@
 //! What every report keeps to, whatever the VMs are called.
 
 mod facts;
-mod fixtures;
+pub(super) mod fixtures;
 mod graph;
 mod markdown;
 mod pages;
