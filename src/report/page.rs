@@ -28,58 +28,53 @@ const ACTION_COLUMNS: [Column; 4] = [
 /// Writes the page as of an instant.
 pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
     let health = history.overview.as_ref().map(|overview| overview.health.aged(now));
+    let health = health.as_ref();
     let last = history.last.as_ref();
-    let endpoint = health.as_ref().map(|health| health.endpoint.as_str());
-    let about = match endpoint.or_else(|| last?.endpoint.as_deref()) {
-        None => "No FiFo has been read yet".to_owned(),
-        Some(endpoint) => match last.and_then(|last| last.identity.as_deref()) {
-            Some(identity) => format!("Backups of {endpoint}, read {identity}"),
-            None => format!("Backups of {endpoint}"),
-        },
+    let endpoint = health.map(|health| health.endpoint.as_str()).or_else(|| last?.endpoint.as_deref());
+    let about = match (endpoint, last.and_then(|last| last.identity.as_deref())) {
+        (None, _) => "No FiFo has been read yet".to_owned(),
+        (Some(endpoint), Some(identity)) => format!("Backups of {endpoint}, read {identity}"),
+        (Some(endpoint), None) => format!("Backups of {endpoint}"),
     };
-    let zone = health
-        .as_ref()
-        .map_or_else(String::new, |health| format!(", those of backups in {}", health.timezone));
-    let footer = format!(
-        "fifo-retain {}, as of {}. Times are in UTC{zone}. Reload the page for a newer state.",
-        env!("CARGO_PKG_VERSION"),
-        instant_text(now)
-    );
-    let title =
-        endpoint.map_or_else(|| "fifo-retain".to_owned(), |endpoint| format!("fifo-retain: {endpoint}"));
-    let vms = health.as_ref().map_or_else(|| html! {}, |health| fleet(health, true));
-    let doc = document(history, health.as_ref(), now);
-    let doc = health.as_ref().map_or(doc.clone(), |health| proofs(doc, health, &history.verified));
-    html::page(&title, &about, &doc, &vms, &footer)
+    let zone = health.map_or_else(String::new, |health| format!(", those of backups in {}", health.timezone));
+    let times = format!("{}. Times are in UTC{zone}. Reload the page for a newer state.", instant_text(now));
+    written(document(history, health, now), &about, health, &history.verified, &times, true)
 }
 
 /// Writes the page of `status`: the same VMs without any run.
 pub fn status_page(health: &Health, known: &KnownVms, stop: Option<&SafetyStop>, identity: &str) -> String {
     let alarms = stop.map(stop::blocks).unwrap_or_default();
     let out = out_text(health);
-    let headline = if out.is_empty() {
-        "All VMs that a policy wants are safe".to_owned()
-    } else {
-        format!("VMs: {out}")
+    let (tone, headline) = match out.as_str() {
+        "" => (Tone::Fine, "All VMs that a policy wants are safe".to_owned()),
+        out => (Tone::Alarm, format!("VMs: {out}")),
     };
-    let tone = if stop.is_some() || !out.is_empty() { Tone::Alarm } else { Tone::Fine };
+    let tone = if stop.is_some() { Tone::Alarm } else { tone };
     let mut blocks = vec![Block::Para(tone, headline)];
     blocks.extend(vms(health));
     let about = format!("Backups of {}, read {identity}", health.endpoint);
-    let footer = format!(
-        "fifo-retain {}, as of {}. Times of backups are in {}.",
-        env!("CARGO_PKG_VERSION"),
-        instant_text(health.at),
-        health.timezone
-    );
-    let title = format!("fifo-retain: {}", health.endpoint);
-    let doc = proofs(Doc { alarms, blocks, ..Doc::default() }, health, known);
-    html::page(&title, &about, &doc, &fleet(health, false), &footer)
+    let times = format!("{}. Times of backups are in {}.", instant_text(health.at), health.timezone);
+    written(Doc { alarms, blocks, ..Doc::default() }, &about, Some(health), known, &times, false)
 }
 
-fn proofs(doc: Doc, health: &Health, known: &KnownVms) -> Doc {
-    let vms: Vec<_> = health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
-    with_proofs(doc, known, &vms)
+/// Writes a document with what is proven of VMs and the VMs below it.
+fn written(
+    mut doc: Doc,
+    about: &str,
+    health: Option<&Health>,
+    known: &KnownVms,
+    times: &str,
+    has_pages: bool,
+) -> String {
+    let (mut title, mut below) = ("fifo-retain".to_owned(), html! {});
+    if let Some(health) = health {
+        let vms: Vec<_> = health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
+        doc = with_proofs(doc, known, &vms);
+        title = format!("fifo-retain: {}", health.endpoint);
+        below = fleet(health, has_pages);
+    }
+    let footer = format!("fifo-retain {}, as of {times}", env!("CARGO_PKG_VERSION"));
+    html::page(&title, about, &doc, &below, &footer)
 }
 
 /// Reports what is wrong with VMs, and counts them all.

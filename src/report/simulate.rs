@@ -33,6 +33,23 @@ const COLUMNS: [Column; 10] = [
     Column::number("local", 1),
 ];
 
+type Number = fn(&Totals) -> String;
+/// What days come to, each number with its name.
+pub(super) const NUMBERS: [(&str, Number); 10] = [
+    ("full backups made", |days| days.full.to_string()),
+    ("incremental backups made", |days| days.incremental.to_string()),
+    ("backups deleted from storage", |days| days.pruned.to_string()),
+    ("backups stored in the end", |days| days.stored.to_string()),
+    ("most backups stored", |days| days.stored_max.to_string()),
+    ("stored in the end", |days| bytes_text(days.stored_bytes)),
+    ("most snapshots on the hypervisor", |days| days.local_max.to_string()),
+    ("backups that a restore reads at the most", |days| days.longest_chain.to_string()),
+    ("bytes that a restore of the newest reads", |days| bytes_text(days.restore_bytes)),
+    ("greatest age of the newest", |days| days.newest_age_secs.map_or_else(|| "none".to_owned(), span_text)),
+];
+/// Those of the columns of the table by month, in their order.
+const BY_MONTH: [usize; 9] = [3, 5, 7, 8, 9, 0, 1, 2, 6];
+
 /// A simulation with the policies that it is of, and what became of one VM of each, in the same order.
 #[derive(Clone, Copy)]
 pub struct Played<'a> {
@@ -162,18 +179,6 @@ fn month_of(day: &Day) -> String {
 
 /// Counts each month: what there is at its end, what was done in it, and the worst of it.
 pub(super) fn months(days: &[Day], before: Option<&[Day]>) -> Table {
-    type Number = fn(&Totals) -> String;
-    const NUMBERS: [Number; 9] = [
-        |month| month.stored.to_string(),
-        |month| bytes_text(month.stored_bytes),
-        |month| month.longest_chain.to_string(),
-        |month| bytes_text(month.restore_bytes),
-        |month| month.newest_age_secs.map_or_else(|| "none".to_owned(), span_text),
-        |month| month.full.to_string(),
-        |month| month.incremental.to_string(),
-        |month| month.pruned.to_string(),
-        |month| month.local_max.to_string(),
-    ];
     let row = |month: &[Day]| {
         let name = month.first().map(month_of).unwrap_or_default();
         let now = Totals::of(month);
@@ -185,7 +190,8 @@ pub(super) fn months(days: &[Day], before: Option<&[Day]>) -> Table {
             Some(then) if then != number(&now) => format!("{then} -> {}", number(&now)),
             _ => number(&now),
         };
-        Row { cells: std::iter::once(name).chain(NUMBERS.map(cell)).collect(), ..Row::default() }
+        let cells = BY_MONTH.map(|at| cell(NUMBERS[at].1));
+        Row { cells: std::iter::once(name).chain(cells).collect(), ..Row::default() }
     };
     let months = days.chunk_by(|one, other| month_of(one) == month_of(other));
     Table { columns: &COLUMNS, rows: months.map(row).collect(), folded: None }

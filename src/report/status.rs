@@ -1,7 +1,7 @@
 //! The document of the status of VMs: a table, what is wrong with those that are out, then the counts.
 
 use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
-use super::groups::{entry_head, grouped, natural, same_or_example};
+use super::groups::{ALONE_MAX, entry_head, grouped, natural, same_or_example};
 use super::notes::{is_problem, note_line};
 use super::run::Vms;
 use super::stop;
@@ -153,21 +153,16 @@ pub(super) fn table(vms: &[&VmHealth]) -> Table {
 
 /// Lists what is wrong in single words, each with its number where there are several: `2 failed, blocked`.
 pub(super) fn problems_text(vm: &VmHealth) -> String {
-    let mut counts: Vec<(&str, usize)> = Vec::new();
     // The state column shows its own word already.
     let (_, state) = verdict_text(vm.verdict);
-    let verbs =
-        vm.notes.iter().filter(|note| is_problem(note)).map(|note| note_line(note, Status::UpToDate).verb);
-    for verb in verbs.filter(|verb| *verb != state && !(vm.is_suspended && *verb == "suspended")) {
-        match counts.iter_mut().find(|(known, _)| *known == verb) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((verb, 1)),
-        }
-    }
-    let mut words: Vec<String> = counts
-        .into_iter()
-        .map(|(verb, count)| if count == 1 { verb.to_owned() } else { format!("{count} {verb}") })
-        .collect();
+    let problems = vm.notes.iter().filter(|note| is_problem(note));
+    let mut verbs: Vec<&str> = problems.map(|note| note_line(note, Status::UpToDate).verb).collect();
+    verbs.retain(|verb| *verb != state && !(vm.is_suspended && *verb == "suspended"));
+    let word = |same: &Vec<&str>| match same.as_slice() {
+        [verb] => (*verb).to_owned(),
+        _ => format!("{} {}", same.len(), same[0]),
+    };
+    let mut words: Vec<String> = grouped(&verbs, |verb| *verb, false).iter().map(word).collect();
     if !vm.gaps.is_empty() {
         words.push(counted(vm.gaps.len(), "gap"));
     }
@@ -180,7 +175,10 @@ pub(super) fn entries(vms: &[&VmHealth], detail: Detail) -> Vec<Entry> {
         let verbs: Vec<&str> = lines(vm, detail).iter().map(|line| line.verb).collect();
         (vm.policy.as_ref().map(Name::to_string), verbs)
     };
-    grouped(vms, key, detail == Detail::Full).iter().map(|vms| entry(vms, detail)).collect()
+    grouped(vms, key, detail == Detail::Full || vms.len() <= ALONE_MAX)
+        .iter()
+        .map(|vms| entry(vms, detail))
+        .collect()
 }
 
 fn entry(vms: &[&VmHealth], detail: Detail) -> Entry {

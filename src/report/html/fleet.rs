@@ -1,6 +1,6 @@
 //! The page of all VMs: a line a VM, the most urgent first, with filters that are links and need no script.
 
-use super::super::groups::by_key;
+use super::super::groups::grouped;
 use super::super::status::{names, problems_text, state_text, verdict_text, worst_first};
 use super::super::style::Tone;
 use super::super::words::{age_text, counted, next_due_text, restore_text};
@@ -37,7 +37,7 @@ pub(in super::super) fn fleet(health: &Health, has_pages: bool) -> Markup {
     let targets: Vec<&Filter> = filters.iter().flatten().collect();
     let rules: String = targets.iter().map(|filter| filter.rules()).collect();
     let names = names(&vms);
-    let groups = by_key(&vms, |vm| (state_text(vm), vm.policy.as_deref()));
+    let groups = grouped(&vms, |vm| (state_text(vm), vm.policy.as_deref()), false);
     html! {
         section.fleet.many[vms.len() > MANY] aria-label="VMs" {
             style { (PreEscaped(rules)) }
@@ -79,7 +79,7 @@ fn filter(vms: &[&VmHealth], of: impl Fn(&VmHealth) -> (String, String)) -> Vec<
         let (class, text) = of(vms[0]);
         Filter { class, text, count: vms.len() }
     };
-    by_key(vms, |vm| of(vm).0).into_iter().map(filter).collect()
+    grouped(vms, |vm| of(vm).0, false).into_iter().map(filter).collect()
 }
 
 fn links(filters: &[Filter], all: usize) -> Markup {

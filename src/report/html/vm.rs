@@ -6,7 +6,7 @@ use super::super::run::{is_failed, summary};
 use super::super::show::{lines, table};
 use super::super::style::Tone;
 use super::super::text::Detail;
-use super::super::words::{action_text, instant_text, origin, outcome_text, restore_text, vm_name};
+use super::super::words::{action_text, instant_text, origin, outcome_text, vm_name};
 use super::chains::{self, words};
 use super::{frame, part};
 use crate::insight::show::{DueOutcome, Explanation, PastDue, VmExplanation};
@@ -16,7 +16,6 @@ use crate::report::escape::visible;
 use chrono::{Days, NaiveDate};
 use maud::{Markup, html};
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// Writes the page of some VMs; what is in `alarms` stands above all. With a history it says what the last run did.
 pub fn page(
@@ -41,18 +40,16 @@ pub fn page(
 }
 
 fn section(explained: &Explanation, vm: &VmExplanation, history: Option<&RunHistory>) -> Markup {
-    let (drawing, places) = Drawing::of_vm(vm);
+    let (drawing, _) = Drawing::of_vm(vm);
     let end =
         vm.timeline.iter().map(|due| due.at).chain(vm.backups.iter().filter_map(|backup| backup.taken)).max();
     let today = end.map(|end| end.date_naive()).unwrap_or_default().max(explained.at.date_naive());
     let day = (today - drawing.day0).num_days();
     let data = Data { drawing: &drawing, today: day };
-    let newest = drawing.newest(day).and_then(|at| vm.backups[places[at]].restore);
     html! {
         section.policy data-policy=(vm.uuid.map_or_else(String::new, |id| id.to_string())) {
             @if explained.vms.len() > 1 { h2 { (visible(&vm_name(&vm.alias, vm.uuid))) } }
             p.quiet { @if let Some(id) = vm.uuid { (id) } @if let Some(policy) = &vm.policy { " · " (policy) } }
-            @if let Some(newest) = newest { p.says { "A restore of the newest backup fetches " b { (restore_text(newest.steps, newest.size_bytes)) } "." } }
             @if vm.is_suspended { p.warn { "Its policy is suspended for it: nothing is done." } }
             ul.list { @for line in lines(vm, Detail::Usual) { li class=[(line.tone >= Tone::Alarm).then_some("bad")] {
                 b { (line.verb) } " " (visible(&line.what)) @if !line.why.is_empty() { span.quiet { " → " (visible(&line.why)) } }
@@ -111,16 +108,10 @@ struct Data<'a> {
 fn timeline(vm: &VmExplanation, drawing: &Drawing, today: NaiveDate) -> Markup {
     let days: Vec<NaiveDate> =
         (0..36).rev().filter_map(|back| today.checked_sub_days(Days::new(back))).collect();
-    let row = |of_tier: &'_ [PastDue]| {
-        // Of several on a day the worst.
-        let mut row: BTreeMap<NaiveDate, PastDue> = BTreeMap::new();
-        for due in of_tier {
-            let worst = row.entry(due.at.date_naive()).or_insert_with(|| due.clone());
-            if due.outcome > worst.outcome {
-                worst.clone_from(due);
-            }
-        }
-        row
+    // Of several on a day the worst, and of these the first.
+    let worst = |of_tier: &'_ [PastDue], day: NaiveDate| {
+        let of_day = of_tier.iter().rev().filter(|due| due.at.date_naive() == day);
+        of_day.max_by_key(|due| due.outcome).map(|due| (due.at, outcome(due.outcome)))
     };
     let tiers = || vm.timeline.chunk_by(|one, other| one.tier == other.tier);
     let back_to = |day: NaiveDate| {
@@ -135,13 +126,10 @@ fn timeline(vm: &VmExplanation, drawing: &Drawing, today: NaiveDate) -> Markup {
                 None => (day.format("%-d")),
             } } } } }
             tbody { @for of_tier in tiers() { tr {
-                @let row = row(of_tier);
                 th scope="row" { (of_tier[0].tier) }
-                @for day in &days { @match row.get(day) {
-                    Some(due) => {
-                        @let (class, sign, word) = outcome(due.outcome);
-                        td class=(class) title={ (due.at.format("%a %-d %b %H:%M")) ": " (word) } { i aria-hidden="true" { (sign) } span.sr { (word) } }
-                    },
+                @for day in &days { @match worst(of_tier, *day) {
+                    Some((at, (class, sign, word))) =>
+                        td class=(class) title={ (at.format("%a %-d %b %H:%M")) ": " (word) } { i aria-hidden="true" { (sign) } span.sr { (word) } },
                     None => td {},
                 } }
             } } }
