@@ -145,44 +145,34 @@ impl TextOptions {
             Fitted { place, width: widest.max(width(column.title) + if is_first { 2 } else { 0 }), enough }
         };
         let columns = fitted(table.columns, used.iter().map(fit).collect(), space);
-        let title = |&Fitted { place, width, .. }: &Fitted| {
-            let column = table.columns[place];
-            let sign = if Some(&place) == used.first() { INDENT } else { "" };
-            let lines = wrapped(column.title, width.saturating_sub(sign.len()));
-            let lines = lines.iter().map(|line| aligned(column, &format!("{sign}{line}"), width));
-            (lines.collect(), width)
+        // The branches of a tree go on beside the lines of other cells.
+        let lines = |text: &dyn Fn(usize) -> String, first: &str, rest: &str| {
+            let cell = |&Fitted { place, width: columns, .. }: &Fitted| {
+                let (first, rest) = if Some(&place) == used.first() { (first, rest) } else { ("", "") };
+                let line = |(at, line): (usize, &String)| {
+                    let line = format!("{}{line}", if at == 0 { first } else { rest });
+                    aligned(table.columns[place], &line, columns)
+                };
+                let lines = wrapped(&text(place), columns.saturating_sub(width(first).max(width(rest))));
+                (lines.iter().enumerate().map(line).collect(), columns)
+            };
+            let mut cells: Vec<(Vec<String>, usize)> = columns.iter().map(cell).collect();
+            let height = cells.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0);
+            cells.iter_mut().take(1).for_each(|(lines, _)| lines.resize(height, rest.to_owned()));
+            side_by_side(&cells)
         };
-        let titles: Vec<(Vec<String>, usize)> = columns.iter().map(title).collect();
         let heading = self.styles.heading;
-        for line in side_by_side(&titles) {
+        for line in lines(&|place| table.columns[place].title.to_owned(), INDENT, INDENT) {
             writeln!(out, "{indent}{heading}{line}{heading:#}")?;
         }
         for (at, row) in table.rows.iter().enumerate() {
             let first = format!("{}{} ", guides[at].first, row.tone.sign());
             let rest = padded(&guides[at].below, width(&first));
-            let cell = |&Fitted { place, width: columns, .. }: &Fitted| {
-                let text = visible(&row.cells[place]);
-                if Some(&place) != used.first() {
-                    let lines = wrapped(&text, columns);
-                    let lines = lines.iter().map(|line| aligned(table.columns[place], line, columns));
-                    return (lines.collect(), columns);
-                }
-                let lines = wrapped(&text, columns.saturating_sub(width(&first).max(width(&rest))));
-                let lines = lines.iter().enumerate();
-                let left = |line| if line == 0 { &first } else { &rest };
-                (lines.map(|(line, text)| format!("{}{text}", left(line))).collect(), columns)
-            };
-            let mut cells: Vec<(Vec<String>, usize)> = columns.iter().map(cell).collect();
-            // The branches of a tree go on beside the lines of other cells.
-            let height = cells.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0);
-            if let Some((lines, _)) = cells.first_mut() {
-                lines.resize(height, rest.clone());
-            }
             let style = match row.tone {
                 Tone::Fine => Style::new(),
                 tone => self.styles.of(tone),
             };
-            for line in side_by_side(&cells) {
+            for line in lines(&|place| visible(&row.cells[place]), &first, &rest) {
                 writeln!(out, "{indent}{style}{line}{style:#}")?;
             }
             let below = format!("{indent}{}", guides[at].below);
