@@ -3,7 +3,7 @@
 
 use super::doc::Guide;
 use super::drawing::Drawing;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The characters for lines that leave a place up (1), down (2), to the left (4) and to the right (8).
 const LIGHT: [char; 16] = [' ', '│', '│', '│', '─', '┘', '┐', '┤', '─', '└', '┌', '├', '─', '┴', '┬', '┼'];
@@ -35,15 +35,10 @@ struct Trunk {
     parent: usize,
     /// Each with its row, the newest first.
     children: Vec<(usize, usize)>,
+    top: usize,
     bottom: usize,
     /// How far right of its tier's place it is drawn.
     beside: usize,
-}
-
-impl Trunk {
-    fn top(&self) -> usize {
-        self.children.first().map_or(self.bottom, |(_, row)| *row)
-    }
 }
 
 /// Draws backups, given oldest first, with a way through them; `None` where that takes more columns than there are.
@@ -69,11 +64,12 @@ pub(super) fn guides(
     }
     let place_of = |node: usize| begins[drawing.nodes[node].lane];
     let mut places = vec![vec![Place::default(); width]; order.len()];
-    let is_step = |parent, child| way.windows(2).any(|step| step == [parent, child]);
+    let steps: BTreeSet<(usize, usize)> = way.iter().copied().zip(way.iter().skip(1).copied()).collect();
+    let is_step = |parent: usize, child: usize| steps.contains(&(parent, child));
     for trunk in &trunks {
         let (own, at) = (place_of(trunk.parent), place_of(trunk.parent) + trunk.beside);
         let step = trunk.children.iter().find(|(child, _)| is_step(trunk.parent, *child));
-        for row in trunk.top()..trunk.bottom {
+        for row in trunk.top..trunk.bottom {
             let is_heavy = step.is_some_and(|(_, begin)| *begin <= row);
             join(&mut places, (row, at), (row + 1, at), is_heavy);
         }
@@ -136,25 +132,22 @@ fn trunks(drawing: &Drawing, shown: &[usize], order: &[usize]) -> Vec<Trunk> {
         }
     }
     let lane = |node: usize| drawing.nodes[node].lane;
-    let mut trunks: Vec<Trunk> = Vec::new();
-    for (row, &parent) in order.iter().enumerate() {
-        let Some(children) = children.remove(&parent) else { continue };
-        let mut trunk = Trunk { parent, children, bottom: row, beside: 0 };
-        let is_crossed = order[trunk.top() + 1..row].iter().any(|node| lane(*node) == lane(parent));
-        let is_free = |beside: usize| match beside {
-            0 => !is_crossed && trunks.iter().all(|it| it.beside > 0 || !overlap(it, &trunk, lane, 0)),
-            _ => trunks.iter().all(|it| it.beside != beside || !overlap(it, &trunk, lane, 1)),
+    // Where the last line ends that is drawn so far right of a tier's place: each further one ends below it.
+    let mut ends: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    let place = |(bottom, &parent): (usize, &usize)| {
+        let children = children.remove(&parent)?;
+        let top = children.first()?.1;
+        let is_crossed = order[top + 1..bottom].iter().any(|node| lane(*node) == lane(parent));
+        // In the tier's own place there is a backup where one line ends and the next one begins.
+        let is_free = |&beside: &usize| match ends.get(&(lane(parent), beside)) {
+            _ if beside == 0 && is_crossed => false,
+            end => end.is_none_or(|end| *end < top || beside == 0 && *end == top),
         };
-        trunk.beside = (0..=trunks.len()).find(|beside| is_free(*beside)).unwrap_or(trunks.len() + 1);
-        trunks.push(trunk);
-    }
-    trunks
-}
-
-/// Says whether two lines of a tier share rows; where they only touch there is a backup between them, or else not (`touch` is 1).
-fn overlap(one: &Trunk, other: &Trunk, lane: impl Fn(usize) -> usize, touch: usize) -> bool {
-    let is_same_lane = lane(one.parent) == lane(other.parent);
-    is_same_lane && one.top().max(other.top()) < one.bottom.min(other.bottom) + touch
+        let beside = (0..=order.len()).find(is_free)?;
+        ends.insert((lane(parent), beside), bottom);
+        Some(Trunk { parent, children, top, bottom, beside })
+    };
+    order.iter().enumerate().filter_map(place).collect()
 }
 
 /// Draws a line between two places side by side, or one above the other.
