@@ -33,7 +33,9 @@ pub fn document(report: &Report, detail: Detail) -> Doc {
         unknown(&report.unknown_objects, shown),
     ] {
         let lines = Block::List(lines);
-        blocks.extend((!lines.is_empty()).then(|| [Block::Heading(title), lines]).into_iter().flatten());
+        if !lines.is_empty() {
+            blocks.extend([Block::Heading(title), lines]);
+        }
     }
     if detail <= Detail::Brief {
         blocks.retain(|block| matches!(block, Block::Entries(_)));
