@@ -29,7 +29,6 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     format!("{} (tz database {zones})", env!("CARGO_PKG_VERSION"))
 });
 
-/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write a first policy, after questions, from options or from a crontab

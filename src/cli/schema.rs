@@ -2,12 +2,10 @@
 
 use super::context::Context;
 use super::options::Format;
-use crate::apply;
-use crate::plan;
-use crate::policy;
 use crate::report::json;
 use crate::report::{Exit, Failure};
 use crate::runner::output::print;
+use crate::{apply, plan, policy};
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]
@@ -18,7 +16,6 @@ pub struct SchemaArgs {
     of: SchemaOf,
 }
 
-/// What there is a schema of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SchemaOf {
     /// A policy file.

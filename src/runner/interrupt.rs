@@ -12,7 +12,7 @@ const SIGTERM: u8 = 15;
 
 /// Catches SIGINT and SIGTERM, once it listens; until then each of them ends the process.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Interrupt {
+pub struct Interrupt {
     stop: CancellationToken,
     is_listening: Arc<AtomicBool>,
     /// The number of the first signal; 0 before it.
@@ -21,7 +21,7 @@ pub(super) struct Interrupt {
 
 impl Interrupt {
     /// Begins to listen, on the runtime it is called on; a second call changes nothing.
-    pub(super) fn listen(&self) -> Result<(), Failure> {
+    pub fn listen(&self) -> Result<(), Failure> {
         let failed = |error| Failure::new("failed to listen for signals").because(error);
         if self.is_listening.swap(true, Ordering::SeqCst) {
             return Ok(());
@@ -40,7 +40,7 @@ impl Interrupt {
     }
 
     /// Waits for the first signal, and returns how a run ends that it ended.
-    pub(super) async fn signalled(&self) -> Exit {
+    pub async fn signalled(&self) -> Exit {
         self.stop.cancelled().await;
         self.caught().unwrap_or(Exit::Interrupted(SIGTERM))
     }

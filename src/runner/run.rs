@@ -1,6 +1,6 @@
 //! One run, the same for `apply`, `reconcile` and `reconcile --every`: lock, safety stop, plan, show, carry out.
 
-use super::approve::{Approved, SavedFile, asked, skip_text};
+use super::approve::{Listed, asked, everything, skip_text};
 use super::execute::{Watchers, judge, timing};
 use super::fifo::{Fifo, FirstContact, Target};
 use super::host::Host;
@@ -10,7 +10,9 @@ use super::output;
 use super::read::{KeptVms, Planned, Query, Selection};
 use super::reporting::Reporting;
 use super::safety_stop::{AlarmRecorder, refuse_if_set};
-use crate::apply::{Executor, ExecutorSettings, InFlight, ProgressTracker, RunReport, StopFile, VmRef};
+use crate::apply::{
+    Approval as Approved, Executor, ExecutorSettings, InFlight, ProgressTracker, RunReport, StopFile, VmRef,
+};
 use crate::fifo::WriteClient;
 use crate::plan::{NoteCode, Plan, SkipReason};
 use crate::policy::Policies;
@@ -118,8 +120,8 @@ struct Run<'a, 'r> {
 impl<'a> Run<'a, '_> {
     async fn steps(&mut self) -> Result<Exit, Failure> {
         let (host, order, interrupt) = (self.host, self.order, self.interrupt);
-        let saved = match order.approval {
-            Approval::Saved(path) => Some(SavedFile::read(path, order.settings.prune.is_requested)?),
+        let mut listed = match order.approval {
+            Approval::Saved(path) => Some(Listed::read(path, order.settings.prune.is_requested)?),
             Approval::Everything | Approval::Asked => None,
         };
         let policies = (order.policies)()?;
@@ -128,19 +130,16 @@ impl<'a> Run<'a, '_> {
         self.summary.endpoint = Some(endpoint.clone());
         self.summary.identity = Some(target.identity());
         self.summary.verified = host.verified(&endpoint);
-        if let Some(saved) = &saved {
+        if let Some(saved) = &listed {
             saved.refuse_other_endpoint(&endpoint)?;
         }
         let stop_file = host.stop_file(&endpoint)?;
-        let (approved, open) = match (saved, order.approval) {
-            (Some(saved), _) => (Approved::Saved(saved), None),
-            (None, Approval::Asked) => {
-                refuse_if_set(&stop_file)?;
-                let (fifo, plan) = self.ask(&target, &policies).await?;
-                (Approved::Shown(plan), Some(fifo))
-            }
-            (None, _) => (Approved::Everything, None),
-        };
+        let mut open = None;
+        if matches!(order.approval, Approval::Asked) {
+            refuse_if_set(&stop_file)?;
+            let (fifo, plan) = self.ask(&target, &policies).await?;
+            (listed, open) = (Some(Listed::shown(plan)), Some(fifo));
+        }
         interrupt.listen()?;
         let _lock = host.lock(&endpoint, order.command)?;
         refuse_if_set(&stop_file)?;
@@ -155,8 +154,9 @@ impl<'a> Run<'a, '_> {
             exit = interrupt.signalled() => return Ok(exit),
             planned = self.plan(&fifo, &policies) => planned?,
         };
-        let exit =
-            self.carry_out(&fifo, target.is_sandbox(), &policies, stop_file, planned, &approved).await?;
+        let exit = self
+            .carry_out(&fifo, target.is_sandbox(), &policies, stop_file, planned, listed.as_ref())
+            .await?;
         // A failure to close it does not change the result of the run.
         if let Err(failure) = fifo.close().await {
             tracing::warn!("{}", failure.text());
@@ -210,14 +210,15 @@ impl<'a> Run<'a, '_> {
         policies: &Policies,
         stop_file: StopFile,
         planned: Planned,
-        approved: &Approved,
+        listed: Option<&Listed>,
     ) -> Result<Exit, Failure> {
-        let work = approved.work(&planned.plan);
-        match approved {
-            Approved::Everything => self.show_if_changed(&planned),
-            Approved::Shown(_) => {}
-            Approved::Saved(_) if work.vms.is_empty() && work.skipped.is_empty() => {}
-            Approved::Saved(_) => self.show(&planned, &planned.plan.limited_to(work.vms.clone())),
+        let work = listed.map_or_else(|| everything(&planned.plan), |listed| listed.work(&planned.plan));
+        match listed {
+            None => self.show_if_changed(&planned),
+            Some(listed) if listed.is_saved && !(work.vms.is_empty() && work.skipped.is_empty()) => {
+                self.show(&planned, &planned.plan.limited_to(work.vms.clone()));
+            }
+            Some(_) => {}
         }
         // Once more right before anything is done: the file may have been put there by hand.
         refuse_if_set(&stop_file)?;
@@ -253,7 +254,8 @@ impl<'a> Run<'a, '_> {
             notes: &InFlight::new(folder, fifo.name()),
             settings: ExecutorSettings { timing: timing(is_sandbox), ..self.order.settings },
         };
-        let executed = executor.execute(&work.vms, inventory, approved.approval());
+        let approval = if listed.is_some() { Approved::Listed } else { Approved::Everything };
+        let executed = executor.execute(&work.vms, inventory, approval);
         let report = self.attended(executed, &watchers, &stop, &hand_over).await;
         report.uncompared.iter().for_each(|text| watchers.warn(None, text.clone()));
         let exit = judge(&report, &plan, &too_old, self.interrupt.caught());
@@ -304,7 +306,7 @@ impl<'a> Run<'a, '_> {
         tokio::select! {
             biased;
             _ = self.interrupt.signalled() => {}
-            looked = self.query(fifo, policies).look(false) => match looked {
+            looked = self.query(fifo, policies).look_again() => match looked {
                 Ok(overview) => self.summary.overview = Some(overview),
                 Err(failure) => tracing::warn!("failed to read the VMs after the run: {}", failure.text()),
             },
@@ -377,11 +379,8 @@ mod tests {
             fifo: &|| Err(Failure::new("not asked")),
         };
         let metrics = folder.path().join("run.prom");
-        let write = |text: &str| {
-            std::fs::write(&metrics, text).map_err(|error| Failure::new("no metrics").because(error))
-        };
         let none = || Box::new(|| Ok(None));
-        let reporting = Reporting::new(&host, Some(Box::new(write)), none(), none());
+        let reporting = Reporting::new(&host, Some(&metrics), none(), none());
         assert_eq!(run_once(&host, &order, reporting).await, Exit::Failed);
         let text = std::fs::read_to_string(&metrics).unwrap();
         assert!(text.contains("\nfifo_retain_last_run_exit_code 1\n"), "{text}");

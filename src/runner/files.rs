@@ -7,13 +7,13 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 /// Who may read a file: only its owner.
-pub(super) const PRIVATE: u32 = 0o600;
+pub const PRIVATE: u32 = 0o600;
 /// Who may read a file: everybody.
-pub(super) const PUBLIC: u32 = 0o644;
+pub const PUBLIC: u32 = 0o644;
 
 /// What may be at a path before a file is put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Put {
+pub enum Put {
     /// Nothing.
     New,
     /// A file, which is replaced, or a link to one, which stays.
@@ -29,7 +29,7 @@ pub(super) enum Put {
 /// # Errors
 ///
 /// There is something that must not be, or the file could not be written; then what there was is still there.
-pub(super) fn put(
+pub fn put(
     path: &Path,
     mode: u32,
     put: Put,
