@@ -14,6 +14,8 @@ use std::sync::LazyLock;
 #[command(
     name = "fifo-retain",
     version = VERSION.as_str(),
+    // Longer lines are hard to read.
+    max_term_width = 100,
     after_help = concat!(include_str!("help/program.txt"), include_str!("help/program_short.txt")),
     after_long_help = concat!(include_str!("help/program.txt"), include_str!("help/program_long.txt"))
 )]

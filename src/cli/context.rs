@@ -24,8 +24,6 @@ const COLUMNS_ELSEWHERE: usize = 120;
 /// The columns that output is made for at least and at most, however wide the terminal.
 const COLUMNS_MIN: usize = 60;
 const COLUMNS_MAX: usize = 200;
-/// Longer lines of help are hard to read.
-const HELP_COLUMNS_MAX: usize = 100;
 
 /// The environment's variables as they were when the program started. An empty one counts as not there.
 #[derive(Clone, Default)]
@@ -161,11 +159,6 @@ fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
 /// Says whether colour suits a stream: a terminal that supports it, without NO_COLOR.
 fn takes_color(stream: &impl anstream::stream::RawStream) -> bool {
     anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
-}
-
-/// Returns the columns that help is written for.
-pub(super) fn help_columns() -> usize {
-    columns(&env::vars_os().collect(), io::stdout()).min(HELP_COLUMNS_MAX)
 }
 
 fn columns(environment: &Environment, stream: impl AsFd) -> usize {

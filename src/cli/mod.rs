@@ -39,7 +39,7 @@ use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
 
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let mut command = args::command().term_width(context::help_columns());
+    let mut command = args::command();
     let parsed = command.try_get_matches_from_mut(arguments).and_then(|matches| {
         usage::refuse_beside_sandbox(&matches, &mut command)?;
         Arguments::from_arg_matches(&matches)

@@ -4,9 +4,9 @@ use super::context::Context;
 use super::look::{PlanningArgs, PruneArgs, look};
 use super::options::Format;
 use super::policies;
-use super::value::{instant, max_bytes};
+use super::value::instant;
 use crate::plan::Plan;
-use crate::report::markdown::{self, MARKER, MAX_BYTES_DEFAULT};
+use crate::report::markdown::{self, MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST};
 use crate::report::plan::{PlanParts, document};
 use crate::report::{Exit, Failure, change, diff, json};
 use crate::runner::files::{self, Put};
@@ -42,8 +42,9 @@ pub struct PlanArgs {
     against: Vec<PathBuf>,
 
     /// With --format markdown: write no more bytes than that, and say what was left out [default: 65536]
-    #[arg(long, value_name = "BYTES", value_parser = max_bytes, help_heading = "Output")]
-    max_bytes: Option<usize>,
+    #[arg(long, value_name = "BYTES", help_heading = "Output")]
+    #[arg(value_parser = clap::value_parser!(u32).range(MAX_BYTES_LEAST as i64..))]
+    max_bytes: Option<u32>,
 
     /// Show actual against desired backups as a unified diff as well
     #[arg(long)]
@@ -88,7 +89,7 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
         }
     };
     if format == Format::Markdown && !to_stdout {
-        let max_bytes = args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT);
+        let max_bytes = args.max_bytes.map_or(MAX_BYTES_DEFAULT, |bytes| bytes as usize);
         print_text(&markdown::written(&doc(), Some(MARKER), Some(max_bytes)))?;
     } else if !to_stdout {
         context.print(doc, |out| match &compared {

@@ -1,6 +1,7 @@
 //! The FiFo that is used: a real one, or the built-in one, which runs as long as the command.
 
 use super::host::Host;
+use crate::apply::Timing;
 use crate::fifo::{
     ApiVersion, ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary,
     ReadClient, TransportErrorKind, VmVisitor, causes,
@@ -84,10 +85,6 @@ impl Target {
         format!("{who}, API version {}", settings.api.as_str())
     }
 
-    pub fn is_sandbox(&self) -> bool {
-        matches!(self.place, Place::Sandbox(_))
-    }
-
     /// Makes ready to read it. A real one is not asked anything yet.
     ///
     /// # Errors
@@ -151,36 +148,41 @@ impl Fifo {
         self.client.visit(visitor).await.map_err(|error| self.failure(&error))
     }
 
+    /// Says what to do about an error, as far as it tells what is wrong between here and there.
     pub fn failure(&self, error: &FifoError) -> Failure {
+        let failure = Failure::of(error);
         let FifoError::Connection { source, endpoint, .. } = error else {
-            let asks = error.is_silence();
-            let failure = Failure::of(error);
-            return if asks { failure.hint(IS_IT_RIGHT) } else { failure };
+            return if error.is_silence() { failure.hint(IS_IT_RIGHT) } else { failure };
         };
-        let through =
+        let proxy =
             self.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
-        let place = format!("{endpoint}{through}");
         let causes: Vec<String> = causes(source).map(ToString::to_string).collect();
         let cause = causes.last().map_or("", String::as_str);
-        let (message, hint) = match source.kind() {
-            TransportErrorKind::NotSent if causes.iter().any(|cause| cause == "dns error") => {
-                (format!("failed to connect to {place}: the host name is not known ({cause})"), CHECK_ADDRESS)
+        let is_unknown = causes.iter().any(|cause| cause == "dns error");
+        let (begin, end, hint) = match source.kind() {
+            TransportErrorKind::Untrusted => return failure.hint(certificate_hint(cause, endpoint)),
+            TransportErrorKind::Lost => return failure.hint(IS_IT_RIGHT),
+            TransportErrorKind::NotSent if is_unknown => {
+                ("failed to connect to", format!(": the host name is not known ({cause})"), CHECK_ADDRESS)
             }
-            TransportErrorKind::NotSent => (format!("failed to connect to {place}: {cause}"), CHECK_ADDRESS),
-            TransportErrorKind::NotTls => (
-                format!("what answers at {place} does not speak TLS"),
-                "is it http:// instead of https://, or another port?",
-            ),
-            TransportErrorKind::NotHttp => (
-                format!("what answers at {place} does not speak HTTP"),
-                "is it https:// instead of http://, or another port?",
-            ),
-            TransportErrorKind::Untrusted => {
-                return Failure::of(error).hint(certificate_hint(cause, endpoint));
+            TransportErrorKind::NotSent => ("failed to connect to", format!(": {cause}"), CHECK_ADDRESS),
+            TransportErrorKind::NotTls => ("what answers at", " does not speak TLS".to_owned(), IS_IT_HTTP),
+            TransportErrorKind::NotHttp => {
+                ("what answers at", " does not speak HTTP".to_owned(), IS_IT_HTTPS)
             }
-            TransportErrorKind::Lost => return Failure::of(error).hint(IS_IT_RIGHT),
         };
-        Failure::new(message).hint(hint)
+        Failure::new(format!("{begin} {endpoint}{proxy}{end}")).hint(hint)
+    }
+
+    /// Returns the timing of a run. The built-in FiFo gets shorter pauses: its uploads take two seconds.
+    pub(super) fn timing(&self) -> Timing {
+        let usual = Timing::default();
+        match self.sandbox {
+            Some(_) => {
+                Timing { pause_min: Duration::from_millis(200), pause_max: Duration::from_secs(1), ..usual }
+            }
+            None => usual,
+        }
     }
 
     /// Closes it; the built-in FiFo saves its world.
@@ -191,37 +193,41 @@ impl Fifo {
     }
 }
 
+const IS_IT_HTTP: &str = "is it http:// instead of https://, or another port?";
+const IS_IT_HTTPS: &str = "is it https:// instead of http://, or another port?";
 const IS_IT_RIGHT: &str = "is the endpoint right, and can it be reached from here?";
 
-/// Says what to do about a certificate that is not trusted, by the words of what is wrong with it.
+/// The words of what is wrong with a certificate, and what to do about it.
+const CERTIFICATE_HINTS: [(&str, &str); 9] = [
+    (
+        "another one is pinned",
+        "is it another server, or has its certificate been renewed? compare the fingerprints before you pin the new one",
+    ),
+    (
+        "not valid for any names",
+        "it has no subject alternative name, and its common name does not count: make one with it",
+    ),
+    ("not valid for name", "use the name that it is for in the endpoint, or make one for this name"),
+    ("expired", "it has expired: renew it, or set the clock of this machine"),
+    ("not valid yet", "it is not valid yet: set the clock of this machine"),
+    (
+        "UnsupportedCertVersion",
+        "it is of X.509 version 1, which FiFo's early installer made: make one of version 3",
+    ),
+    (
+        "CaUsedAsEndEntity",
+        "it is a server's and an authority's at once (CA:TRUE): make one that is only the server's",
+    ),
+    ("Signature", WEAK),
+    ("KeySize", WEAK),
+];
+const WEAK: &str = "its signature or key is of a kind that is not accepted any more: make one with RSA of 2048 bits or ECDSA, \
+                    and SHA-256";
+
 fn certificate_hint(cause: &str, endpoint: &str) -> String {
-    const WEAK: &str = "its signature or key is of a kind that is not accepted any more: make one with RSA of 2048 bits or ECDSA, \
-                        and SHA-256";
-    const HINTS: [(&str, &str); 9] = [
-        (
-            "another one is pinned",
-            "is it another server, or has its certificate been renewed? compare the fingerprints before you pin the new one",
-        ),
-        (
-            "not valid for any names",
-            "it has no subject alternative name, and its common name does not count: make one with it",
-        ),
-        ("not valid for name", "use the name that it is for in the endpoint, or make one for this name"),
-        ("expired", "it has expired: renew it, or set the clock of this machine"),
-        ("not valid yet", "it is not valid yet: set the clock of this machine"),
-        (
-            "UnsupportedCertVersion",
-            "it is of X.509 version 1, which FiFo's early installer made: make one of version 3",
-        ),
-        (
-            "CaUsedAsEndEntity",
-            "it is a server's and an authority's at once (CA:TRUE): make one that is only the server's",
-        ),
-        ("Signature", WEAK),
-        ("KeySize", WEAK),
-    ];
-    let otherwise = "name the certificate of the authority that signed it with --ca-file";
-    let hint = HINTS.iter().find(|(words, _)| cause.contains(words)).map_or(otherwise, |(_, hint)| hint);
+    let found = CERTIFICATE_HINTS.iter().find(|(words, _)| cause.contains(words));
+    let hint =
+        found.map_or("name the certificate of the authority that signed it with --ca-file", |(_, hint)| hint);
     let host = endpoint.split("://").last().unwrap_or(endpoint);
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let port = if has_port { "" } else { ":443" };
