@@ -7,7 +7,7 @@ use crate::report::{Exit, Failure};
 use crate::runner::fifo::SANDBOX_USER;
 use crate::runner::interrupt::Interrupt;
 use crate::runner::output::print_text;
-use crate::sandbox::{ApiStyle, Options, RunningSandbox, Sandbox, Seed, Shape};
+use crate::sandbox::{ApiStyle, Options, Sandbox, Seed, Shape};
 use clap::Args;
 use serde_json::json;
 use std::io;
@@ -88,26 +88,16 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Exit, F
     let interrupt = Interrupt::default();
     interrupt.listen()?;
     let running = Sandbox::start(options).await.map_err(failed)?;
-    let (endpoint, user) = (running.url(), SANDBOX_USER);
+    let (url, user) = (running.url(), SANDBOX_USER);
     print_text(&match format {
         Format::Json => {
-            format!(
-                "{}\n",
-                json!({"endpoint": endpoint, "api_version": version, "user": user, "password": user})
-            )
+            let of = json!({"endpoint": url, "api_version": version, "user": user, "password": user});
+            format!("{of}\n")
         }
-        _ => greeting(&running, version, years),
-    })?;
-    interrupt.signalled().await;
-    running.stop().await.map_err(failed)?;
-    Ok(Exit::Done)
-}
-
-fn greeting(running: &RunningSandbox, version: &str, years: &str) -> String {
-    let (url, user) = (running.url(), SANDBOX_USER);
-    let vms = running.with(|state| state.world.vms.len());
-    format!(
-        "\
+        _ => {
+            let vms = running.with(|state| state.world.vms.len());
+            format!(
+                "\
 A simulated FiFo of {years} with {vms} VMs, at {url}
 User {user}, password {user}. Ctrl-C ends it.
 
@@ -118,5 +108,10 @@ In another shell:
   curl -H 'accept: application/json' -H \"authorization: Bearer $TOKEN\" {url}/api/{version}/vms
   curl {url}/_sandbox/world
 "
-    )
+            )
+        }
+    })?;
+    interrupt.signalled().await;
+    running.stop().await.map_err(failed)?;
+    Ok(Exit::Done)
 }

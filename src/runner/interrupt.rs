@@ -2,9 +2,9 @@
 
 use crate::report::{Exit, Failure};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 /// The numbers of the two signals, which are the same on every Unix.
 const SIGINT: u8 = 2;
@@ -13,10 +13,9 @@ const SIGTERM: u8 = 15;
 /// Catches SIGINT and SIGTERM, once it listens; until then each of them ends the process.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
-    stop: CancellationToken,
     is_listening: Arc<AtomicBool>,
-    /// The number of the first signal; 0 before it.
-    first: Arc<AtomicU8>,
+    /// How a run ends that the first signal ended.
+    first: watch::Sender<Option<Exit>>,
 }
 
 impl Interrupt {
@@ -28,32 +27,31 @@ impl Interrupt {
         }
         let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminations = signal(SignalKind::terminate()).map_err(failed)?;
-        let ours = self.clone();
+        let first = self.first.clone();
         tokio::spawn(async move {
-            let first = next(&mut interrupts, &mut terminations).await;
-            ours.first.store(first, Ordering::SeqCst);
-            ours.stop.cancel();
+            first.send_replace(Some(next(&mut interrupts, &mut terminations).await));
             let second = next(&mut interrupts, &mut terminations).await;
-            std::process::exit(i32::from(Exit::Interrupted(second).code()));
+            std::process::exit(second.code().into());
         });
         Ok(())
     }
 
     /// Waits for the first signal, and returns how a run ends that it ended.
     pub async fn signalled(&self) -> Exit {
-        self.stop.cancelled().await;
-        self.caught().unwrap_or(Exit::Interrupted(SIGTERM))
+        let mut first = self.first.subscribe();
+        let caught = first.wait_for(Option::is_some).await;
+        caught.ok().and_then(|exit| *exit).unwrap_or(Exit::Interrupted(SIGTERM))
     }
 
     /// Returns how a run ends that a signal ended, if one came.
     pub(super) fn caught(&self) -> Option<Exit> {
-        Some(self.first.load(Ordering::SeqCst)).filter(|&signal| signal != 0).map(Exit::Interrupted)
+        *self.first.borrow()
     }
 }
 
-async fn next(interrupts: &mut Signal, terminations: &mut Signal) -> u8 {
+async fn next(interrupts: &mut Signal, terminations: &mut Signal) -> Exit {
     tokio::select! {
-        _ = interrupts.recv() => SIGINT,
-        _ = terminations.recv() => SIGTERM,
+        _ = interrupts.recv() => Exit::Interrupted(SIGINT),
+        _ = terminations.recv() => Exit::Interrupted(SIGTERM),
     }
 }
