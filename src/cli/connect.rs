@@ -2,9 +2,9 @@
 
 use super::context::{Context, Environment, SANDBOX_FILE};
 use super::options::Global;
-use crate::fifo::{Credentials, Endpoint, HttpOptions, Profile, ProfileError};
+use crate::fifo::{Credentials, Endpoint, Profile, ProfileError};
 use crate::report::Failure;
-use crate::runner::fifo::{Place, SANDBOX_NAME, Settings, Target};
+use crate::runner::fifo::{SANDBOX_NAME, Settings, Target};
 use hyper_util::client::proxy::matcher::Matcher;
 use secrecy::SecretString;
 use std::fs;
@@ -12,11 +12,10 @@ use std::path::{Path, PathBuf};
 
 /// Finds out which FiFo is meant, and what to sign in with. Nothing is asked or started. No error message holds a secret.
 pub(super) fn target(context: &Context) -> Result<Target, Failure> {
-    let place = match context.global.sandbox {
-        true => Place::Sandbox(PathBuf::from(SANDBOX_FILE)),
-        false => Place::Real(Box::new(Sources::of(context).settings()?)),
-    };
-    Ok(Target { place, timeout: context.global.timeout })
+    Ok(match context.global.sandbox {
+        true => Target::Sandbox(PathBuf::from(SANDBOX_FILE), context.global.timeout),
+        false => Target::Real(Box::new(Sources::of(context).settings()?)),
+    })
 }
 
 /// Returns the endpoint that plans name; there need be nothing to sign in with.
@@ -81,14 +80,12 @@ impl<'a> Sources<'a> {
             }
             return Err(Failure::new(format!("there is nothing to sign in to {endpoint} with")).hint(hint));
         };
-        let http = HttpOptions {
-            ca_file: global.ca_file.clone(),
-            pin: global.pin_sha256,
-            insecure: global.insecure,
-            ..HttpOptions::default()
-        };
-        let proxy = proxy(&endpoint, environment)?;
-        Ok(Settings { endpoint, api, credentials, http, proxy })
+        let mut settings = Settings::new(endpoint, credentials, global.timeout);
+        settings.proxy = proxy(&settings.client.endpoint, environment)?;
+        settings.client.api = api;
+        settings.http.ca_file.clone_from(&global.ca_file);
+        (settings.http.pin, settings.http.insecure) = (global.pin_sha256, global.insecure);
+        Ok(settings)
     }
 
     /// Reads the profile. Where neither it nor its file is named by anybody, there may be none.
@@ -201,6 +198,7 @@ fn proxy(endpoint: &Endpoint, environment: &Environment) -> Result<Option<String
 mod tests {
     use super::*;
     use crate::cli::args::Arguments;
+    use crate::fifo::ClientSettings;
     use clap::Parser as _;
     use secrecy::ExposeSecret;
     use std::io::Write as _;
@@ -227,7 +225,7 @@ mod tests {
         let sources =
             Sources { global: &global, environment: &environment, profiles: profiles.map(Path::to_owned) };
         match sources.settings() {
-            Ok(Settings { endpoint, api, credentials, .. }) => {
+            Ok(Settings { client: ClientSettings { endpoint, api, credentials, .. }, .. }) => {
                 let credentials = match credentials {
                     Credentials::Token(token) => format!("token {}", token.expose_secret()),
                     Credentials::Password { user, password } => {

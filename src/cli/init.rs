@@ -8,7 +8,7 @@ use super::options::Format;
 use super::policies;
 use crate::policy::{self, PolicyErrors, SourceFile, Zone, is_name};
 use crate::report::{Exit, Failure};
-use crate::runner::files::{self, Put};
+use crate::runner::files::{self, Put, read_input};
 use crate::runner::output::{ask_line, can_ask, is_yes, print_text};
 use clap::Args;
 use crontab::Crontab;
@@ -114,11 +114,8 @@ fn grandfather(args: &InitArgs, context: &Context) -> Result<Draft, Failure> {
 
 /// Makes the policies that do what a crontab does. Each line that is not taken over is reported.
 fn from_crontab(file: &Path, args: &InitArgs, context: &Context) -> Result<Vec<Draft>, Failure> {
-    let is_stdin = file == Path::new("-");
-    let text = if is_stdin { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
-    let shown = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
-    let text =
-        text.map_err(|error| Failure::new(format!("failed to read the crontab {shown}")).because(error))?;
+    let (shown, bytes) = read_input("crontab", file)?;
+    let text = String::from_utf8_lossy(&bytes);
     let crontab = Crontab::read(&text, &args.wrapper);
     for (line, why) in &crontab.unread {
         tracing::warn!("{shown}:{line}: this line is not taken over: {why}");

@@ -50,7 +50,8 @@ pub(super) async fn look(
     context: &Context,
     policies: &Policies,
     selection: &Selection,
-    (at, prune): (Option<DateTime<Utc>>, Prune),
+    at: Option<DateTime<Utc>>,
+    prune: Prune,
     kept: KeptVms,
 ) -> Result<Planned, Failure> {
     let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;

@@ -62,8 +62,8 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
         true => KeptVms::Changed,
         false => KeptVms::None,
     };
-    let (selection, when) = (args.planning.selection(), (args.at, args.prune.switch()));
-    let planned = look(context, &policies, &selection, when, kept).await?;
+    let selection = args.planning.selection();
+    let planned = look(context, &policies, &selection, args.at, args.prune.switch(), kept).await?;
     let stop = context.host.safety_stop(&planned.plan.endpoint);
     let compared = before.map(|before| compare_with(&before, &policies, &planned));
     let estimate = planned.estimate(&planned.plan);

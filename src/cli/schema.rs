@@ -2,10 +2,11 @@
 
 use super::context::Context;
 use super::options::Format;
-use crate::report::json;
-use crate::report::{Exit, Failure};
+use crate::apply;
+use crate::plan;
+use crate::policy;
+use crate::report::{Exit, Failure, json};
 use crate::runner::output::print;
-use crate::{apply, plan, policy};
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]

@@ -77,8 +77,8 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
         None => policies::load_for(context, args.prune)?,
     };
     let read = if connect::is_named(context)? {
-        let (selection, when) = (args.planning.selection(), (args.from, Prune::default()));
-        Some(look(context, &policies, &selection, when, KeptVms::All).await?)
+        let (selection, prune) = (args.planning.selection(), Prune::default());
+        Some(look(context, &policies, &selection, args.from, prune, KeptVms::All).await?)
     } else {
         tracing::info!("no FiFo is named: beginning with one VM a policy that has no backup");
         None

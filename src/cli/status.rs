@@ -45,8 +45,8 @@ pub struct StatusArgs {
 pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
-    let (selection, when) = (args.planning.selection(), (args.at, Prune::default()));
-    let read = look(context, &policies, &selection, when, KeptVms::Overview).await?;
+    let (selection, prune) = (args.planning.selection(), Prune::default());
+    let read = look(context, &policies, &selection, args.at, prune, KeptVms::Overview).await?;
     let Planned { overview: Some(overview), identity, .. } = read else {
         return Err(Failure::new("how the VMs stand was not read"));
     };

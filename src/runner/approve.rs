@@ -1,15 +1,11 @@
 //! What of a plan made now is carried out, where that is not all of it: what a person has seen and agreed to, or what a saved
 //! plan lists.
 
+use super::files::read_input;
 use super::output::{ask, ask_line};
 use crate::plan::{ConfirmedPlan, Plan, SkipReason, VmPlan, confirm};
 use crate::report::{Exit, Failure};
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
-
-/// The largest file that is read as a plan, in bytes: a plan of a hundred thousand VMs.
-const PLAN_BYTES_MAX: u64 = 256 << 20;
 
 /// A plan from before, and what it is called.
 pub(super) struct Listed {
@@ -26,13 +22,7 @@ impl Listed {
     ///
     /// It cannot be read, or it deletes from storage and the command does not say so.
     pub(super) fn read(path: &Path, may_prune: bool) -> Result<Self, Failure> {
-        let is_stdin = path == Path::new("-");
-        let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
-        let unreadable = |error| Failure::new(format!("failed to read the plan {name}")).because(error);
-        let file: Box<dyn Read> =
-            if is_stdin { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(unreadable)?) };
-        let mut bytes = Vec::new();
-        file.take(PLAN_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+        let (name, bytes) = read_input("plan", path)?;
         let plan = Plan::from_json(&bytes).map_err(|error| {
             Failure::new(format!("{name} cannot be applied"))
                 .because(error)

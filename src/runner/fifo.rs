@@ -3,8 +3,8 @@
 use super::host::Host;
 use crate::apply::Timing;
 use crate::fifo::{
-    ApiVersion, ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary,
-    ReadClient, TransportErrorKind, VmVisitor, causes,
+    ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary, ReadClient,
+    TransportErrorKind, VmVisitor, causes,
 };
 use crate::report::{Exit, Failure};
 use crate::sandbox::{Options, RunningSandbox, Sandbox};
@@ -25,27 +25,29 @@ pub const SANDBOX_USER: &str = "admin";
 pub const SANDBOX_NAME: &str = "sandbox";
 
 /// A FiFo, before it is contacted.
-pub struct Target {
-    pub place: Place,
-    /// How long a read may take in all.
-    pub timeout: Duration,
-}
-
-pub enum Place {
-    /// The built-in one, with the file of its world.
-    Sandbox(PathBuf),
+pub enum Target {
+    /// The built-in one: the file of its world, and how long a read may take in all.
+    Sandbox(PathBuf, Duration),
     Real(Box<Settings>),
 }
 
 /// How to reach a FiFo and to sign in to it.
 #[derive(Debug)]
 pub struct Settings {
-    pub endpoint: Endpoint,
-    pub api: ApiVersion,
-    pub credentials: Credentials,
+    pub client: ClientSettings,
     pub http: HttpOptions,
     /// The proxy in between, by address and variable.
     pub proxy: Option<String>,
+}
+
+impl Settings {
+    /// Makes those with the usual options. A read may take so long in all.
+    pub fn new(endpoint: Endpoint, credentials: Credentials, timeout: Duration) -> Self {
+        let mut http = HttpOptions::default();
+        http.idle_timeout = http.idle_timeout.min(timeout);
+        let client = ClientSettings { read_timeout: timeout, ..ClientSettings::new(endpoint, credentials) };
+        Self { client, http, proxy: None }
+    }
 }
 
 pub struct Fifo {
@@ -68,21 +70,21 @@ pub enum FirstContact {
 impl Target {
     /// Returns what plans call this FiFo; the same in every run.
     pub fn name(&self) -> String {
-        match &self.place {
-            Place::Sandbox(_) => SANDBOX_NAME.to_owned(),
-            Place::Real(settings) => settings.endpoint.to_string(),
+        match self {
+            Self::Sandbox(..) => SANDBOX_NAME.to_owned(),
+            Self::Real(settings) => settings.client.endpoint.to_string(),
         }
     }
 
     /// Says as whom it is signed in to, and by which version of the API: `as `backup`, API version 3`.
     pub fn identity(&self) -> String {
-        let Place::Real(settings) = &self.place else { return format!("as `{SANDBOX_USER}`") };
-        let who = match &settings.credentials {
+        let Self::Real(settings) = self else { return format!("as `{SANDBOX_USER}`") };
+        let who = match &settings.client.credentials {
             Credentials::Token(_) => "with a token".to_owned(),
             Credentials::Password { user, .. } => format!("as `{user}`"),
             Credentials::TokenFirst { user, .. } => format!("with a token, else as `{user}`"),
         };
-        format!("{who}, API version {}", settings.api.as_str())
+        format!("{who}, API version {}", settings.client.api.as_str())
     }
 
     /// Makes ready to read it. A real one is not asked anything yet.
@@ -91,22 +93,18 @@ impl Target {
     ///
     /// Certificates cannot be read, or the built-in FiFo cannot start.
     pub async fn open(&self, host: &Host, first_contact: FirstContact) -> Result<Fifo, Failure> {
-        let (name, identity) = (self.name(), self.identity());
-        let (sandbox, settings) = match &self.place {
-            Place::Real(settings) => (None, settings),
-            Place::Sandbox(file) => {
-                let running = start_sandbox(file.clone()).await?;
-                let endpoint = running.url().parse();
-                let endpoint =
-                    endpoint.map_err(|error| Failure::new("the sandbox has no address").because(error))?;
+        let (mut sandbox, mut of_sandbox) = (None, None);
+        let Settings { client, http, proxy } = match self {
+            Self::Real(settings) => settings.as_ref(),
+            Self::Sandbox(file, timeout) => {
+                let running = sandbox.insert(start_sandbox(file.clone()).await?);
+                let unusable = |error| Failure::new("the sandbox has no address").because(error);
+                let endpoint = running.url().parse().map_err(unusable)?;
                 let (user, password) = (SANDBOX_USER.to_owned(), SecretString::from(SANDBOX_USER));
-                let credentials = Credentials::Password { user, password };
-                let (api, http) = (ApiVersion::default(), HttpOptions::default());
-                let settings = Settings { endpoint, api, credentials, http, proxy: None };
-                (Some(running), &Box::new(settings))
+                of_sandbox.insert(Settings::new(endpoint, Credentials::Password { user, password }, *timeout))
             }
         };
-        let Settings { endpoint, api, credentials, http, proxy } = settings.as_ref();
+        let endpoint = &client.endpoint;
         if http.insecure {
             tracing::warn!(
                 "TLS is used without checking who answers (--insecure): the password can be read on the way"
@@ -115,18 +113,14 @@ impl Target {
         if !endpoint.is_https() && !endpoint.is_loopback() {
             tracing::warn!("{endpoint} is plain HTTP: the password can be read on the way");
         }
-        let idle_timeout = http.idle_timeout.min(self.timeout);
-        let transport = HttpTransport::new(endpoint, &HttpOptions { idle_timeout, ..http.clone() })
-            .map_err(|error| Failure::of(&error))?;
+        let transport = HttpTransport::new(endpoint, http).map_err(|error| Failure::of(&error))?;
         let settings = ClientSettings {
-            api: *api,
-            read_timeout: self.timeout,
             first_contact_timeout: (first_contact == FirstContact::FailFast).then_some(FIRST_CONTACT_TIMEOUT),
             jitter_seed: host.seed(),
-            ..ClientSettings::new(endpoint.clone(), credentials.clone())
+            ..client.clone()
         };
         let client = ReadClient::new(Arc::new(transport), settings);
-        Ok(Fifo { client, sandbox, name, identity, proxy: proxy.clone() })
+        Ok(Fifo { client, sandbox, name: self.name(), identity: self.identity(), proxy: proxy.clone() })
     }
 }
 
@@ -256,15 +250,8 @@ mod tests {
 
     async fn hint(error: FifoError) -> String {
         let host = Host::for_tests("x".as_ref());
-        let settings = Settings {
-            endpoint: "http://127.0.0.1:1".parse().unwrap(),
-            api: ApiVersion::default(),
-            credentials: Credentials::Token("t".into()),
-            http: HttpOptions::default(),
-            proxy: None,
-        };
-        let place = Place::Real(Box::new(settings));
-        let target = Target { place, timeout: Duration::from_secs(1) };
+        let (endpoint, token) = ("http://127.0.0.1:1".parse().unwrap(), Credentials::Token("t".into()));
+        let target = Target::Real(Box::new(Settings::new(endpoint, token, Duration::from_secs(1))));
         let fifo = target.open(&host, FirstContact::FailFast).await.unwrap();
         fifo.failure(&error).hint.unwrap_or_default()
     }
