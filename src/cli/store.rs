@@ -15,30 +15,18 @@ use url::Url;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Store")]
 pub struct StoreArgs {
     /// The storage that FiFo exports to, or a mirror of it: `s3://bucket[/prefix]` or `file:///path`
-    #[arg(
-        long,
-        value_name = "STORE",
-        env = "FIFO_RETAIN_STORE",
-        hide_env_values = true,
-        help_heading = "Store"
-    )]
+    #[arg(long, value_name = "STORE", env = "FIFO_RETAIN_STORE", hide_env_values = true)]
     pub store: Option<String>,
 
     /// Where an S3 store is, such as `https://leofs.example.com:8443` [default: AWS_ENDPOINT_URL_S3, else Amazon's own]
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "FIFO_RETAIN_STORE_ENDPOINT",
-        hide_env_values = true,
-        help_heading = "Store"
-    )]
+    #[arg(long, value_name = "URL", env = "FIFO_RETAIN_STORE_ENDPOINT", hide_env_values = true)]
     pub store_endpoint: Option<String>,
 }
 
 /// A store, and what reports call it.
-#[derive(Clone)]
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     pub(super) name: String,
@@ -55,10 +43,9 @@ impl StoreArgs {
             Failure::new("no store configured")
                 .hint("give --store s3://bucket or --store file:///path, or set FIFO_RETAIN_STORE")
         })?;
-        let location: Location = text.parse().map_err(|error| {
-            // What is wrong may hold a secret.
-            Failure::new("--store or FIFO_RETAIN_STORE cannot be used").because(error)
-        })?;
+        // The text is not repeated: it may hold a secret.
+        let unusable = |error| Failure::new("--store or FIFO_RETAIN_STORE cannot be used").because(error);
+        let location: Location = text.parse().map_err(unusable)?;
         let name = location.to_string();
         let store: Arc<dyn Store> = match location {
             Location::Folder(path) => Arc::new(Folder::new(path)),

@@ -3,7 +3,7 @@
 use super::yaml::{documents, list, text};
 use crate::shell::{Ended, Shell, repository};
 use crate::watching::{run, succeeded};
-use fifo_retain::sandbox::{Effect, Operation, Rule, User};
+use fifo_retain::sandbox::User;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -203,25 +203,4 @@ fn its_container_does_its_work_with_what_is_mounted() {
     );
     let ended = container.other(&script).code(0);
     assert!(ended.out.contains("fifo_retain_build_info"), "{}", ended.out);
-}
-
-#[test]
-fn after_a_safety_stop_no_job_does_anything_until_resume() {
-    let container = Container::new(&pods()[0]);
-    let asked = || container.shell.with(|state| state.requests.drain(..).count());
-    container.shell.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
-    let ended = container.run().code(4);
-    assert!(ended.err.contains("SAFETY STOP"), "{}", ended.err);
-    assert!(asked() > 0);
-    for _ in 0..2 {
-        let ended = container.run().code(4);
-        assert!(ended.err.contains("Safety stop since "), "{}", ended.err);
-        assert_eq!(asked(), 0, "nothing is sent to FiFo");
-    }
-    container.other("fifo-retain resume --auto-approve").code(0);
-    container.shell.with(|state| state.faults.rules.clear());
-    // What the stopped run had begun may still be under way, on a VM without a young backup.
-    let ended = container.run();
-    assert!(matches!(ended.code, Some(0 | 3)), "{}\n{}", ended.out, ended.err);
-    assert!(asked() > 0);
 }
