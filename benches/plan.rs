@@ -13,8 +13,9 @@ use fifo_retain::policy::{
     MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, SourceFile, Tier, TierKind, Zone,
     parse,
 };
-use fifo_retain::report::html::simulation::{Played, fragment};
+use fifo_retain::report::html::simulation::fragment;
 use fifo_retain::report::page::status_page;
+use fifo_retain::report::simulate::Played;
 use fifo_retain::simulate::{Scenario, simulate, simulate_with_stories};
 use std::hint::black_box;
 use std::num::NonZeroU32;

@@ -58,7 +58,11 @@ fn measure(vms: u32, upload_ms: u32) {
     for (what, number) in &counts {
         println!("| {what} | {number} |");
     }
-    println!("| requests per VM | {}.{:02} |", total / u64::from(vms), total % u64::from(vms) * 100 / u64::from(vms));
+    println!(
+        "| requests per VM | {}.{:02} |",
+        total / u64::from(vms),
+        total % u64::from(vms) * 100 / u64::from(vms)
+    );
 }
 
 /// Counts the requests until the run has ended, by method and the kind of what they are about.

@@ -108,6 +108,16 @@ impl Context {
         })
     }
 
+    /// Returns the columns for drawings in characters: of a terminal that shows UTF-8, where text is written to it.
+    pub(super) fn drawn_columns(&self) -> Option<usize> {
+        let locale =
+            ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| self.environment.get(name))?;
+        let locale = locale.to_str()?.to_lowercase();
+        let shows =
+            self.global.format == Format::Text && (locale.contains("utf-8") || locale.contains("utf8"));
+        self.host.output.out_columns.filter(|_| shows)
+    }
+
     pub(super) fn policy_paths(&self) -> Vec<PathBuf> {
         let given = &self.global.policies;
         if given.is_empty() { vec![PathBuf::from(DEFAULT_POLICIES)] } else { given.clone() }

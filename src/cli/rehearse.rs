@@ -85,7 +85,7 @@ pub(super) async fn run(args: &RehearseArgs, context: &Context) -> Result<Exit, 
         size_bytes: rehearsed.size_bytes,
     });
     save(&known, state_dir);
-    context.print(|| reports::rehearsed(&rehearsed), |out| json::rehearsed(&rehearsed, out))?;
+    context.print(|| reports::rehearsed(&rehearsed), |out| json::document(&rehearsed, out))?;
     Ok(Exit::Done)
 }
 

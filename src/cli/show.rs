@@ -45,14 +45,14 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     let stop = context.host.safety_stop(&plan.endpoint);
     if format == Format::Html {
         let alarms: Vec<String> = stop.iter().map(safety_stop::headline).collect();
-        print_text(&vm::page(&explained, &alarms, Some(&identity)))?;
+        print_text(&vm::page(&explained, &alarms, Some(&identity), None))?;
         return Ok(Exit::Done);
     }
     let mut known = context.host.verified(&plan.endpoint);
     known.retain(|id, _| explained.vms.iter().any(|vm| vm.uuid == Some(*id)));
     let doc = || {
         let detail = if format == Format::Markdown { Detail::Full } else { context.detail() };
-        let doc = show::document(&explained, stop.as_ref(), Some(&identity), detail);
+        let doc = show::document(&explained, stop.as_ref(), Some(&identity), detail, context.drawn_columns());
         let shown: Vec<_> = explained.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
         proofs::with_proofs(doc, &known, &shown)
     };

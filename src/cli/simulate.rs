@@ -8,12 +8,13 @@ use super::policies;
 use super::value::{address, change_rate, instant, interval, size, span};
 use crate::plan::Prune;
 use crate::policy::{Policies, parse};
-use crate::report::html::simulation::{Played, page};
+use crate::report::html::simulation::page;
+use crate::report::simulate::{Played, document};
 use crate::report::{self, Exit, Failure};
 use crate::runner::output::print_text;
 use crate::runner::read::KeptVms;
 use crate::runner::serve::desk::{self, Desk};
-use crate::simulate::{Scenario, Simulation, Story, simulate, simulate_with_stories};
+use crate::simulate::{Scenario, simulate_with_stories};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use clap::Args;
 use std::ops::Range;
@@ -98,25 +99,18 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
         return desk::serve(address, Desk { files, inventory, scenario }).await;
     }
     let inventory = inventory.as_ref();
+    let tell = |policies: &Policies| simulate_with_stories(policies, inventory, &scenario);
+    let ((simulation, stories), before) = (tell(&policies), before.map(|before| (tell(&before), before)));
+    let after = Played { simulation: &simulation, policies: &policies, stories: &stories };
+    let before =
+        before.as_ref().map(|((simulation, stories), policies)| Played { simulation, policies, stories });
     if format == Format::Html {
-        let tell = |policies: Policies| {
-            let (simulation, stories) = simulate_with_stories(&policies, inventory, &scenario);
-            (policies, simulation, stories)
-        };
-        let (after, before) = (tell(policies), before.map(tell));
-        print_text(&page(played(&after), before.as_ref().map(played), &scenario))?;
+        print_text(&page(after, before, &scenario))?;
         return Ok(Exit::Done);
     }
-    let after = simulate(&policies, inventory, &scenario);
-    let before = before.map(|before| (simulate(&before, inventory, &scenario), before));
-    let shown = before.as_ref().map(|(before, policies)| (before, policies));
     context.print(
-        || report::simulate::document((&after, &policies), shown),
-        |out| report::json::simulation(&after, shown.map(|(before, _)| before), out),
+        || document(after, before, context.drawn_columns()),
+        |out| report::json::simulation(&simulation, before.map(|before| before.simulation), out),
     )?;
     Ok(Exit::Done)
-}
-
-fn played((policies, simulation, stories): &(Policies, Simulation, Vec<Story>)) -> Played<'_> {
-    Played { simulation, policies, stories }
 }

@@ -86,7 +86,7 @@ pub(super) async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Fa
         write_metrics_text(path, &reports::metrics(&report))?;
     }
     let doc = || reports::document(&report, context.text().detail);
-    context.print(doc, |out| json::verify(&report, out))?;
+    context.print(doc, |out| json::document(&report, out))?;
     Ok(if report.is_out() { Exit::Changes } else { Exit::Done })
 }
 

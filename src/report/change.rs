@@ -3,9 +3,10 @@
 use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
 use super::groups::entry_head;
 use super::plan::{self, PlanParts, action_line};
+use super::simulate::NUMBERS;
 use super::style::Tone;
 use super::text::Detail;
-use super::words::{counted, held_text, listed, span_text};
+use super::words::{counted, held_text, listed};
 use crate::insight::{
     AbandonedBackups, Comparison, ComparisonSummary, PolicyChange, PolicyChangeKind, Protection,
     ProtectionChange, StoredBackups, VmChange,
@@ -210,21 +211,6 @@ fn setting_lines(policy: &PolicyChange) -> Vec<String> {
 
 /// Reports how the simulated years of policies differ; nothing where they do not.
 fn years(comparison: &Comparison) -> Vec<Block> {
-    type Number = fn(&Totals) -> String;
-    const NUMBERS: [(&str, Number); 10] = [
-        ("full backups made", |year| year.full.to_string()),
-        ("incremental backups made", |year| year.incremental.to_string()),
-        ("backups deleted from storage", |year| year.pruned.to_string()),
-        ("backups stored in the end", |year| year.stored.to_string()),
-        ("most backups stored", |year| year.stored_max.to_string()),
-        ("stored in the end", |year| bytes_text(year.stored_bytes)),
-        ("most snapshots on the hypervisor", |year| year.local_max.to_string()),
-        ("backups that a restore reads at the most", |year| year.longest_chain.to_string()),
-        ("bytes that a restore of the newest reads", |year| bytes_text(year.restore_bytes)),
-        ("greatest age of the newest", |year| {
-            year.newest_age_secs.map_or_else(|| "none".to_owned(), span_text)
-        }),
-    ];
     let mut rows = Vec::new();
     for year in &comparison.years {
         let mut policy = year.policy.to_string();

@@ -8,7 +8,6 @@ use super::words::counted;
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// What a check has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
@@ -29,7 +28,6 @@ struct Check {
     check: &'static str,
     finding: Finding,
     message: String,
-    /// What to do about it.
     advice: Option<String>,
 }
 

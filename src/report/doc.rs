@@ -6,7 +6,6 @@
 
 use super::style::Tone;
 
-/// A whole report.
 #[derive(Clone, Debug, Default)]
 pub struct Doc {
     /// What stands above everything else: a safety stop.
@@ -18,7 +17,6 @@ pub struct Doc {
     pub(super) summary: Vec<String>,
 }
 
-/// A part of a report.
 #[derive(Clone, Debug)]
 pub(super) enum Block {
     Heading(String),
@@ -45,7 +43,6 @@ impl Block {
         Self::Lines { title: Some("Actual against desired backups".to_owned()), lines }
     }
 
-    /// Says whether there is nothing to show.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Heading(_) | Self::Para(..) => false,
@@ -72,7 +69,6 @@ pub(super) struct Column {
     pub(super) title: &'static str,
     /// When a narrow terminal leaves the column out: 1 first, 0 never.
     pub(super) drop: u8,
-    /// Whether its cells may break between words.
     pub(super) wraps: bool,
     /// Whether it has numbers, which stand at the right.
     pub(super) is_number: bool,
@@ -97,14 +93,22 @@ pub(super) struct Row {
     pub(super) tone: Tone,
     /// In a tree, its number of ancestors.
     pub(super) depth: Option<usize>,
+    /// What is drawn left of it instead, where the table is a drawing.
+    pub(super) guide: Option<Guide>,
     pub(super) cells: Vec<String>,
-    /// Further lines about it.
     pub(super) below: Vec<String>,
+}
+
+/// Lines left of a row: of its first line, and of its others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Guide {
+    pub(super) first: String,
+    pub(super) below: String,
 }
 
 impl Table {
     pub(super) fn is_tree(&self) -> bool {
-        self.rows.iter().any(|row| row.depth.is_some())
+        self.rows.iter().any(|row| row.depth.is_some() || row.guide.is_some())
     }
 
     /// Returns the places of the columns that have anything in them.
@@ -132,7 +136,6 @@ pub(super) struct Line {
     pub(super) what: String,
     /// Stands in a column of its own; where it is empty, `what` has the whole line.
     pub(super) why: String,
-    /// How many things it is about.
     pub(super) count: usize,
 }
 
@@ -150,8 +153,8 @@ impl Line {
 /// The number of steps of a chain that are indented; further ones stay at the last indentation.
 const LEVELS_MAX: usize = 8;
 
-/// Draws the branches of a tree, left of the first line of each row and of its others; none where it is a table.
-pub(super) fn guides(rows: &[Row]) -> Vec<(String, String)> {
+/// Returns what is drawn left of the rows: the branches of a tree, where they have nothing of their own.
+pub(super) fn guides(rows: &[Row]) -> Vec<Guide> {
     // Read from the end, so that it is known of each whether a sibling and whether a child follows.
     let mut goes_on: Vec<bool> = Vec::new();
     let mut all = Vec::with_capacity(rows.len());
@@ -175,7 +178,8 @@ pub(super) fn guides(rows: &[Row]) -> Vec<(String, String)> {
             Some(depth) if depth < LEVELS_MAX => bar(has_child),
             Some(_) => "  ",
         };
-        all.push((format!("{beside}{own}"), format!("{beside}{own_below}{below}")));
+        let tree = Guide { first: format!("{beside}{own}"), below: format!("{beside}{own_below}{below}") };
+        all.push(row.guide.clone().unwrap_or(tree));
         goes_on.truncate(depth + 1);
         goes_on[depth] = true;
         depth_below = depth;

@@ -31,7 +31,6 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Returns the exit code.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -71,18 +70,15 @@ impl Exit {
 pub struct Failure {
     /// What happened, lower-case, and what caused it: each text once, since some layers repeat what lies below them.
     pub causes: Vec<String>,
-    /// The next step for the operator, if there is one.
     pub hint: Option<String>,
     pub exit: Exit,
 }
 
 impl Failure {
-    /// Makes one with exit code 1.
     pub fn new(message: impl Into<String>) -> Self {
         Self::ending(Exit::Failed, message)
     }
 
-    /// Makes one that ends the command in another way.
     pub fn ending(exit: Exit, message: impl Into<String>) -> Self {
         Self { causes: vec![message.into()], hint: None, exit }
     }
@@ -92,7 +88,6 @@ impl Failure {
         Self::ending(Exit::WrongUsage, message)
     }
 
-    /// Makes one of an error and its causes.
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let mut failure = Self { causes: Vec::new(), hint: None, exit: Exit::Failed };
         failure.add(error);
@@ -113,7 +108,6 @@ impl Failure {
         }
     }
 
-    /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

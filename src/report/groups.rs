@@ -6,7 +6,7 @@ use crate::inventory::VmId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest number of VMs for which each has an entry of its own.
-const ALONE_MAX: usize = 30;
+pub(super) const ALONE_MAX: usize = 30;
 /// The largest number of VMs that the heading of a group names; a larger group has the patterns of their names.
 const NAMED_MAX: usize = 3;
 
@@ -28,38 +28,23 @@ pub(super) fn natural(name: &str) -> (Vec<(String, usize, String)>, String) {
     (parts, name.to_owned())
 }
 
-/// Puts VMs with the same key together, in the order of the first of each, where they are many.
-pub(super) fn grouped<V: Copy, K: Ord>(vms: &[V], key: impl Fn(&V) -> K, is_each_alone: bool) -> Vec<Vec<V>> {
-    if is_each_alone || vms.len() <= ALONE_MAX {
-        return vms.iter().map(|vm| vec![*vm]).collect();
-    }
+/// Puts items with the same key together, in the order of the first of each; or leaves each alone.
+pub(super) fn grouped<V: Copy, K: Ord>(
+    items: &[V],
+    key: impl Fn(&V) -> K,
+    is_each_alone: bool,
+) -> Vec<Vec<V>> {
     let mut groups: Vec<Vec<V>> = Vec::new();
     let mut places: BTreeMap<K, usize> = BTreeMap::new();
-    for &vm in vms {
-        let place = *places.entry(key(&vm)).or_insert(groups.len());
+    for &item in items {
+        let new = groups.len();
+        let place = if is_each_alone { new } else { *places.entry(key(&item)).or_insert(new) };
         match groups.get_mut(place) {
-            Some(group) => group.push(vm),
-            None => groups.push(vec![vm]),
+            Some(group) => group.push(item),
+            None => groups.push(vec![item]),
         }
     }
     groups
-}
-
-/// Puts what several VMs have alike together, in the order of the first of each; of a single VM each stays alone.
-pub(super) fn gathered<T, K: PartialEq>(
-    vms: usize,
-    items: impl Iterator<Item = T>,
-    key: impl Fn(&T) -> K,
-) -> Vec<Vec<T>> {
-    let mut all: Vec<(K, Vec<T>)> = Vec::new();
-    for item in items {
-        let own = key(&item);
-        match all.iter_mut().find(|(known, _)| vms > 1 && *known == own) {
-            Some((_, of)) => of.push(item),
-            None => all.push((own, vec![item])),
-        }
-    }
-    all.into_iter().map(|(_, of)| of).collect()
 }
 
 /// Returns the text that all have, or one of them as an example.

@@ -18,7 +18,6 @@ pub struct RunSummary {
     pub endpoint: Option<String>,
     /// The user and API version of the connection: `as `ops`, API version 3`.
     pub identity: Option<String>,
-    /// When the run began.
     pub began: DateTime<Utc>,
     /// The health of the VMs at the last reading of FiFo; `None` for a run that did not get so far.
     pub overview: Option<Overview>,
@@ -29,13 +28,11 @@ pub struct RunSummary {
     /// How many deletes from storage were too many for one VM at once, so that none of them was planned; `None` for a run that
     /// did not get so far.
     pub refused_deletes: Option<usize>,
-    /// Why the run failed as a whole.
     pub failure: Option<Failure>,
     /// How the run ended; `None` while it goes on.
     pub ended: Option<RunEnd>,
 }
 
-/// When and how a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunEnd {
     pub at: DateTime<Utc>,
@@ -43,19 +40,16 @@ pub struct RunEnd {
 }
 
 impl RunSummary {
-    /// Starts a summary; nothing is known yet.
     pub fn new(command: &'static str, began: DateTime<Utc>) -> Self {
         Self { command, began, ..Self::default() }
     }
 
-    /// Enters the end of the run.
     pub fn end(&mut self, at: DateTime<Utc>, ended: Result<Exit, Failure>) {
         let exit = ended.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
         self.ended = Some(RunEnd { at, exit });
         self.failure = ended.err();
     }
 
-    /// Returns how the run ended.
     pub fn exit(&self) -> Exit {
         self.ended.map_or(Exit::Failed, |ended| ended.exit)
     }
@@ -65,7 +59,6 @@ impl RunSummary {
         self.ended.is_some_and(|ended| ended.exit == Exit::Done)
     }
 
-    /// Says whether an alarm was raised.
     pub fn has_alarm(&self) -> bool {
         self.report.as_ref().is_some_and(|report| !report.alarms.is_empty())
     }
@@ -75,7 +68,6 @@ impl RunSummary {
         self.ended.map(|ended| (ended.at - self.began).max(TimeDelta::zero()))
     }
 
-    /// Counts the actions by kind and outcome.
     pub fn action_counts(&self) -> BTreeMap<(ActionKind, ActionOutcome), u64> {
         let mut counts = BTreeMap::new();
         for step in self.report.iter().flat_map(|report| &report.vms).flat_map(|vm| &vm.steps) {
@@ -96,19 +88,14 @@ pub struct RunHistory {
     pub next_run: Option<DateTime<Utc>>,
     /// Whether no further run begins, since one of this process has raised an alarm.
     pub is_halted: bool,
-    /// The safety stop that is set, whichever run set it.
     pub safety_stop: Option<SafetyStop>,
-    /// The last run that ended, with whatever result.
     pub last: Option<RunSummary>,
     /// When the last run that did everything ended.
     pub last_success: Option<DateTime<Utc>>,
     /// How the VMs stood when they were last read by any run.
     pub overview: Option<Overview>,
-    /// What `verify` and `rehearse` have proven.
     pub verified: KnownVms,
-    /// How many runs have ended, by their outcome.
     pub runs: BTreeMap<&'static str, u64>,
-    /// How many actions have ended, by what they were and how they ended.
     pub actions: BTreeMap<(ActionKind, ActionOutcome), u64>,
 }
 

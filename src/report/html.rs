@@ -43,54 +43,43 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// Writes a page of pictures around its body.
-fn frame(title: &str, body: &Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(*BROWSER_MAY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (visible(title)) " · fifo-retain" }
-                style { (PreEscaped(STYLE)) (PreEscaped(PICTURES)) }
-            }
-            body.pictures {
-                (body)
-                footer { "fifo-retain " (env!("CARGO_PKG_VERSION")) }
-                script { (PreEscaped(SCRIPT)) }
-            }
-        }
-    }
-}
-
-/// Writes a page of a document with something below it: what is in `about` stands below the title, and `footer` at the end.
-pub(super) fn page(title: &str, about: &str, doc: &Doc, below: &Markup, footer: &str) -> String {
+/// Writes a page around its body. Without a footer of its own it is one of pictures, with the script for them.
+fn frame(title: &str, body: &Markup, footer: Option<&str>) -> String {
+    let program = concat!("fifo-retain ", env!("CARGO_PKG_VERSION"));
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
+                @if footer.is_none() { meta http-equiv="Content-Security-Policy" content=(*BROWSER_MAY); }
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (visible(title)) }
+                title { (visible(title)) @if footer.is_none() { " · fifo-retain" } }
                 style { (PreEscaped(STYLE)) (PreEscaped(PICTURES)) }
             }
             body.pictures {
-                header { h1 { "fifo-retain" } p.quiet { (visible(about)) } }
-                main {
-                    @for block in &doc.alarms { (part(block)) }
-                    @for line in &doc.summary { p { strong { (visible(line)) } } }
-                    (part(&Block::List(doc.remarks.clone())))
-                    @for block in &doc.blocks { (part(block)) }
-                    (below)
-                }
-                footer { (visible(footer)) }
+                (body)
+                footer { (visible(footer.unwrap_or(program))) }
+                @if footer.is_none() { script { (PreEscaped(SCRIPT)) } }
             }
         }
     };
     page.into_string()
+}
+
+/// Writes a page of a document with something below it: what is in `about` stands below the title, and `footer` at the end.
+pub(super) fn page(title: &str, about: &str, doc: &Doc, below: &Markup, footer: &str) -> String {
+    let body = html! {
+        header { h1 { "fifo-retain" } p.quiet { (visible(about)) } }
+        main {
+            @for block in &doc.alarms { (part(block)) }
+            @for line in &doc.summary { p { strong { (visible(line)) } } }
+            (part(&Block::List(doc.remarks.clone())))
+            @for block in &doc.blocks { (part(block)) }
+            (below)
+        }
+    };
+    frame(title, &body, Some(footer))
 }
 
 fn part(block: &Block) -> Markup {

@@ -58,16 +58,6 @@ impl Write for Harmless<'_> {
     }
 }
 
-/// Writes the result of a verification.
-pub fn verify(report: &crate::verify::Report, out: &mut dyn Write) -> io::Result<()> {
-    write(report, None, out)
-}
-
-/// Writes the result of a rehearsal.
-pub fn rehearsed(rehearsed: &crate::verify::Rehearsed, out: &mut dyn Write) -> io::Result<()> {
-    write(rehearsed, None, out)
-}
-
 /// Writes a document, indented and with a line end behind it; with `safety_stop` in it where there is one.
 fn write(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
@@ -85,7 +75,6 @@ fn write(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Wri
     out.write_all(b"\n")
 }
 
-/// Writes any document.
 pub fn document(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     write(document, None, out)
 }

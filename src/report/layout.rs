@@ -4,7 +4,6 @@ use super::doc::Column;
 use anstream::adapter::strip_str;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Blanks between columns.
 pub(super) const GAP: usize = 2;
 /// A column that may break has no fewer columns of the terminal than this.
 const WRAPPED_MIN: usize = 14;
@@ -64,10 +63,8 @@ pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// A column of a table as it is fitted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fitted {
-    /// Its place among all.
     pub(super) place: usize,
     /// The width that it has; at first that of its widest cell.
     pub(super) width: usize,

@@ -5,43 +5,37 @@ use super::style::Tone;
 use crate::insight::status::VmHealth;
 use crate::plan::{Note, NoteCode, Status};
 
-/// When a note is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
-    /// At every level of detail: it explains the status of its VM.
-    Always,
-    /// Only with all notes.
-    InFull,
-}
+/// Whether a note is shown at every level of detail, since it explains the status of its VM, or only with all notes.
+const ALWAYS: bool = true;
+const IN_FULL: bool = false;
 
 /// Returns how urgent a note is, what stands for it in one or two words, and when it is shown.
-fn wording(note: &Note) -> (Tone, &'static str, Shown) {
-    use Shown::{Always, InFull};
+fn wording(note: &Note) -> (Tone, &'static str, bool) {
     use Tone::{Alarm, Held, Plain, Wait};
     match note.code {
-        NoteCode::InternalError => (Alarm, "fault", Always),
-        NoteCode::Unreadable if note.backup.is_some() => (Alarm, "unreadable", InFull),
-        NoteCode::Unreadable => (Alarm, "unreadable", Always),
-        NoteCode::PolicyConflict => (Alarm, "conflict", Always),
-        NoteCode::Unprotected => (Plain, "unprotected", Always),
-        NoteCode::Suspended => (Held, "suspended", Always),
-        NoteCode::SuspensionEnded => (Alarm, "not suspended", InFull),
+        NoteCode::InternalError => (Alarm, "fault", ALWAYS),
+        NoteCode::Unreadable if note.backup.is_some() => (Alarm, "unreadable", IN_FULL),
+        NoteCode::Unreadable => (Alarm, "unreadable", ALWAYS),
+        NoteCode::PolicyConflict => (Alarm, "conflict", ALWAYS),
+        NoteCode::Unprotected => (Plain, "unprotected", ALWAYS),
+        NoteCode::Suspended => (Held, "suspended", ALWAYS),
+        NoteCode::SuspensionEnded => (Alarm, "not suspended", IN_FULL),
         NoteCode::NoHypervisor | NoteCode::DelegatedDatasets | NoteCode::VmState => {
-            (Alarm, "blocked", Always)
+            (Alarm, "blocked", ALWAYS)
         }
-        NoteCode::GaveUp => (Alarm, "gave up", Always),
-        NoteCode::RetryLater | NoteCode::InProgress => (Wait, "waiting", Always),
-        NoteCode::Unverified => (Alarm, "unverified", Always),
-        NoteCode::FutureTimestamp => (Alarm, "future-dated", Always),
-        NoteCode::Stuck => (Alarm, "stuck", InFull),
-        NoteCode::Hollow => (Alarm, "hollow", InFull),
-        NoteCode::FailedBackup => (Alarm, "failed", InFull),
-        NoteCode::Unrestorable => (Alarm, "unrestorable", InFull),
-        NoteCode::OverPruneLimit => (Alarm, "not pruned", Always),
-        NoteCode::OrphanedSnapshot => (Alarm, "orphaned", InFull),
-        NoteCode::NoParent => (Plain, "no parent", Always),
-        NoteCode::Unmanaged => (Plain, "unmanaged", InFull),
-        NoteCode::Expired => (Plain, "expired", InFull),
+        NoteCode::GaveUp => (Alarm, "gave up", ALWAYS),
+        NoteCode::RetryLater | NoteCode::InProgress => (Wait, "waiting", ALWAYS),
+        NoteCode::Unverified => (Alarm, "unverified", ALWAYS),
+        NoteCode::FutureTimestamp => (Alarm, "future-dated", ALWAYS),
+        NoteCode::Stuck => (Alarm, "stuck", IN_FULL),
+        NoteCode::Hollow => (Alarm, "hollow", IN_FULL),
+        NoteCode::FailedBackup => (Alarm, "failed", IN_FULL),
+        NoteCode::Unrestorable => (Alarm, "unrestorable", IN_FULL),
+        NoteCode::OverPruneLimit => (Alarm, "not pruned", ALWAYS),
+        NoteCode::OrphanedSnapshot => (Alarm, "orphaned", IN_FULL),
+        NoteCode::NoParent => (Plain, "no parent", ALWAYS),
+        NoteCode::Unmanaged => (Plain, "unmanaged", IN_FULL),
+        NoteCode::Expired => (Plain, "expired", IN_FULL),
     }
 }
 
@@ -60,7 +54,7 @@ pub(super) fn is_held_back(note: &Note) -> bool {
 
 /// Says whether a note explains the status of its VM, and is shown at every level of detail.
 pub(super) fn is_explanation(note: &Note) -> bool {
-    wording(note).2 == Shown::Always
+    wording(note).2
 }
 
 /// Says whether a note belongs to what `status` shows of a VM at every level of detail.

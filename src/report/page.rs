@@ -2,21 +2,21 @@
 
 use super::doc::{Block, Column, Doc, Row, Table};
 use super::html::{self, fleet::fleet};
-use super::run::{Problem, run_problems, summary};
-use super::status::{entries, totals, verdict_text, worst_first};
+use super::run::{Vms, is_failed, summary};
+use super::status::{entries, totals, worst_first};
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
 use super::verify::{KnownVms, with_proofs};
 use super::words::{
-    action_text, counted, counts_text, instant_text, listed, outcome_text, span_text, vm_id, vm_name,
+    action_text, counted, counts_text, instant_text, listed, outcome_text, span_text, vm_name,
 };
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
-use crate::insight::status::{BackupHealth, Health, VmHealth};
+use crate::insight::status::{Health, VmHealth};
+use crate::plan::NoteCode;
 use crate::report::{Exit, RunHistory, RunSummary};
 use chrono::{DateTime, Utc};
 use maud::html;
-use std::collections::BTreeMap;
 
 const ACTION_COLUMNS: [Column; 4] = [
     Column::wrapping("VM", 0),
@@ -28,63 +28,58 @@ const ACTION_COLUMNS: [Column; 4] = [
 /// Writes the page as of an instant.
 pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
     let health = history.overview.as_ref().map(|overview| overview.health.aged(now));
+    let health = health.as_ref();
     let last = history.last.as_ref();
-    let endpoint = health.as_ref().map(|health| health.endpoint.as_str());
-    let about = match endpoint.or_else(|| last?.endpoint.as_deref()) {
-        None => "No FiFo has been read yet".to_owned(),
-        Some(endpoint) => match last.and_then(|last| last.identity.as_deref()) {
-            Some(identity) => format!("Backups of {endpoint}, read {identity}"),
-            None => format!("Backups of {endpoint}"),
-        },
+    let endpoint = health.map(|health| health.endpoint.as_str()).or_else(|| last?.endpoint.as_deref());
+    let about = match (endpoint, last.and_then(|last| last.identity.as_deref())) {
+        (None, _) => "No FiFo has been read yet".to_owned(),
+        (Some(endpoint), Some(identity)) => format!("Backups of {endpoint}, read {identity}"),
+        (Some(endpoint), None) => format!("Backups of {endpoint}"),
     };
-    let zone = health
-        .as_ref()
-        .map_or_else(String::new, |health| format!(", those of backups in {}", health.timezone));
-    let footer = format!(
-        "fifo-retain {}, as of {}. Times are in UTC{zone}. Reload the page for a newer state.",
-        env!("CARGO_PKG_VERSION"),
-        instant_text(now)
-    );
-    let title =
-        endpoint.map_or_else(|| "fifo-retain".to_owned(), |endpoint| format!("fifo-retain: {endpoint}"));
-    let vms = health.as_ref().map_or_else(|| html! {}, |health| fleet(health, true));
-    let doc = document(history, health.as_ref(), now);
-    let doc = health.as_ref().map_or(doc.clone(), |health| proofs(doc, health, &history.verified));
-    html::page(&title, &about, &doc, &vms, &footer)
+    let zone = health.map_or_else(String::new, |health| format!(", those of backups in {}", health.timezone));
+    let times = format!("{}. Times are in UTC{zone}. Reload the page for a newer state.", instant_text(now));
+    written(document(history, health, now), &about, health, &history.verified, &times, true)
 }
 
 /// Writes the page of `status`: the same VMs without any run.
 pub fn status_page(health: &Health, known: &KnownVms, stop: Option<&SafetyStop>, identity: &str) -> String {
     let alarms = stop.map(stop::blocks).unwrap_or_default();
     let out = out_text(health);
-    let headline = if out.is_empty() {
-        "All VMs that a policy wants are safe".to_owned()
-    } else {
-        format!("VMs: {out}")
+    let (tone, headline) = match out.as_str() {
+        "" => (Tone::Fine, "All VMs that a policy wants are safe".to_owned()),
+        out => (Tone::Alarm, format!("VMs: {out}")),
     };
-    let tone = if stop.is_some() || !out.is_empty() { Tone::Alarm } else { Tone::Fine };
+    let tone = if stop.is_some() { Tone::Alarm } else { tone };
     let mut blocks = vec![Block::Para(tone, headline)];
-    blocks.extend(vms(health, &[]));
+    blocks.extend(vms(health));
     let about = format!("Backups of {}, read {identity}", health.endpoint);
-    let footer = format!(
-        "fifo-retain {}, as of {}. Times of backups are in {}.",
-        env!("CARGO_PKG_VERSION"),
-        instant_text(health.at),
-        health.timezone
-    );
-    let title = format!("fifo-retain: {}", health.endpoint);
-    let doc = proofs(Doc { alarms, blocks, ..Doc::default() }, health, known);
-    html::page(&title, &about, &doc, &fleet(health, false), &footer)
+    let times = format!("{}. Times of backups are in {}.", instant_text(health.at), health.timezone);
+    written(Doc { alarms, blocks, ..Doc::default() }, &about, Some(health), known, &times, false)
 }
 
-fn proofs(doc: Doc, health: &Health, known: &KnownVms) -> Doc {
-    let vms: Vec<_> = health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
-    with_proofs(doc, known, &vms)
+/// Writes a document with what is proven of VMs and the VMs below it.
+fn written(
+    mut doc: Doc,
+    about: &str,
+    health: Option<&Health>,
+    known: &KnownVms,
+    times: &str,
+    has_pages: bool,
+) -> String {
+    let (mut title, mut below) = ("fifo-retain".to_owned(), html! {});
+    if let Some(health) = health {
+        let vms: Vec<_> = health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
+        doc = with_proofs(doc, known, &vms);
+        title = format!("fifo-retain: {}", health.endpoint);
+        below = fleet(health, has_pages);
+    }
+    let footer = format!("fifo-retain {}, as of {times}", env!("CARGO_PKG_VERSION"));
+    html::page(&title, about, &doc, &below, &footer)
 }
 
 /// Reports what is wrong with VMs, and counts them all.
-fn vms(health: &Health, problems: &[Problem]) -> Vec<Block> {
-    let mut blocks = by_kind(problems);
+fn vms(health: &Health) -> Vec<Block> {
+    let mut blocks = Vec::new();
     let out: Vec<&VmHealth> = worst_first(health).into_iter().filter(|vm| vm.verdict.is_out()).collect();
     if !out.is_empty() {
         let title = format!("What is wrong with {}, and what to do", counted(out.len(), "VM"));
@@ -98,24 +93,39 @@ fn vms(health: &Health, problems: &[Problem]) -> Vec<Block> {
 
 /// Counts the VMs that are out: `1 too old, 2 unreadable`; empty where none is.
 fn out_text(health: &Health) -> String {
-    let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
-    let all =
-        [BackupHealth::NoBackup, BackupHealth::TooOld, BackupHealth::Conflict, BackupHealth::Unreadable];
-    listed(all.map(|verdict| (count(verdict), verdict_text(verdict).1)))
+    let Vms { no_backup, too_old, conflict, unreadable, .. } = Vms::of(health);
+    listed([
+        (no_backup, "no backup"),
+        (too_old, "too old"),
+        (conflict, "conflict"),
+        (unreadable, "unreadable"),
+    ])
 }
 
 /// Reports the runs of a process and how the VMs stand.
 fn document(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Doc {
     let mut blocks = runs(history, health, now);
     blocks.extend(history.last.as_ref().and_then(|last| last.report.as_ref()).and_then(actions));
-    if let Some(health) = health {
-        let mut problems: Vec<Problem> = history.last.iter().flat_map(run_problems).collect();
-        // The failure of the run is above already.
-        problems.retain(|problem| problem.alias.is_some());
-        blocks.extend(vms(health, &problems));
-    }
+    blocks.extend(health.into_iter().flat_map(vms));
     let alarms = history.safety_stop.as_ref().map(stop::blocks).unwrap_or_default();
     Doc { alarms, blocks, ..Doc::default() }
+}
+
+pub(super) fn next_run_text(history: &RunHistory) -> Option<String> {
+    history.next_run.map(|next| format!("The next run begins {}", instant_text(next)))
+}
+
+/// Lists the uploads of some VMs as FiFo was last read by a run: the VM's name, and what was being uploaded then.
+pub(super) fn uploads<'a>(
+    history: &'a RunHistory,
+    of: impl Fn(&VmHealth) -> bool + 'a,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    let health = history.overview.iter().map(|overview| &overview.health);
+    let vms = health.flat_map(|health| health.vms.iter().map(move |vm| (health.at, vm)));
+    vms.filter(move |(_, vm)| of(vm)).flat_map(|(at, vm)| {
+        let notes = vm.notes.iter().filter(|note| note.code == NoteCode::InProgress);
+        notes.map(move |note| (vm_name(&vm.alias, vm.uuid), format!("{note} (as of {})", instant_text(at))))
+    })
 }
 
 /// The last run and the next one, below a line that is as urgent as the worst of it.
@@ -159,49 +169,28 @@ fn runs(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Ve
                 .to_owned(),
         );
     }
-    lines.extend(history.next_run.map(|next| format!("The next run begins {}", instant_text(next))));
+    lines.extend(next_run_text(history));
+    let out_of = uploads(history, |_| true).map(|(vm, line)| format!("{vm}: {line}"));
+    lines.extend(out_of);
     let success = history.last_success.filter(|_| !last.is_some_and(RunSummary::is_success));
     lines.extend(success.map(|at| format!("The last run that did everything ended {}", instant_text(at))));
     let lines = lines.into_iter().map(|line| (Tone::Plain, line)).collect();
     vec![Block::Para(tone, format!("{outcome}{out}")), Block::List(lines)]
 }
 
-/// Reports problems, a line a kind with their number; what each is unfolds.
-fn by_kind(problems: &[Problem]) -> Vec<Block> {
-    let mut kinds: BTreeMap<_, Vec<(Tone, String)>> = BTreeMap::new();
-    for problem in problems {
-        let name = vm_name(problem.alias.as_deref().unwrap_or_default(), problem.vm);
-        let id = vm_id(problem.alias.as_deref().unwrap_or_default(), problem.vm);
-        let advice = problem.advice.as_ref().map_or_else(String::new, |advice| format!(" → {advice}"));
-        let line = format!("{name} {id}: {}{advice}", problem.message);
-        kinds.entry(problem.code).or_default().push((Tone::Plain, line));
-    }
-    if kinds.is_empty() {
-        return Vec::new();
-    }
-    let kinds = kinds.into_iter().map(|(code, lines)| Block::Details {
-        title: format!("{}: {}", code.words(), lines.len()),
-        blocks: vec![Block::List(lines)],
-    });
-    std::iter::once(Block::Heading("Problems".to_owned())).chain(kinds).collect()
-}
-
 fn actions(report: &RunReport) -> Option<Block> {
     let steps = report.vms.iter().flat_map(|vm| vm.steps.iter().map(move |step| (vm, step)));
     let row = |(vm, step): (&crate::apply::VmReport, &crate::apply::ActionReport)| {
         let tone = match (step.ending, step.kind) {
-            (ActionOutcome::Failed | ActionOutcome::Unverified, _) => Tone::Alarm,
+            _ if is_failed(step) => Tone::Alarm,
             (ActionOutcome::Done, ActionKind::DeleteCloud) => Tone::Destroy,
             (ActionOutcome::Done, _) => Tone::Fine,
             _ => Tone::Wait,
         };
-        let cells = [
-            &vm_name(&vm.at.alias, Some(vm.at.vm)),
-            action_text(step.kind),
-            outcome_text(step.ending),
-            &step.message,
-        ];
-        Row { tone, cells: cells.map(str::to_owned).into(), ..Row::default() }
+        let name = vm_name(&vm.at.alias, Some(vm.at.vm));
+        let cells =
+            vec![name, action_text(step.kind).to_owned(), outcome_text(step.ending), step.message.clone()];
+        Row { tone, cells, ..Row::default() }
     };
     let rows: Vec<Row> = steps.map(row).collect();
     let title = format!("What the last run did: {}", counted(rows.len(), "action"));

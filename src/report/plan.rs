@@ -1,7 +1,7 @@
 //! The document of a plan: what is to be done to which VM and why, then what is worth knowing, then the counts.
 
 use super::doc::{Block, Doc, Entry, Line};
-use super::groups::{entry_head, gathered, grouped, natural, same_or_example};
+use super::groups::{ALONE_MAX, entry_head, grouped, natural, same_or_example};
 use super::notes::{flaw_of, is_explanation, is_held_back, note_line, problem_of};
 use super::stop;
 use super::style::Tone;
@@ -91,7 +91,10 @@ fn is_shown(vm: &VmPlan, detail: Detail) -> bool {
 fn entries(vms: &[&VmPlan], detail: Detail) -> Vec<Entry> {
     let mut vms = vms.to_vec();
     vms.sort_by_cached_key(|vm| natural(&vm.alias));
-    grouped(&vms, key, detail == Detail::Full).iter().map(|vms| entry(vms, detail)).collect()
+    grouped(&vms, key, detail == Detail::Full || vms.len() <= ALONE_MAX)
+        .iter()
+        .map(|vms| entry(vms, detail))
+        .collect()
 }
 
 /// Says what actions that are shown as one have in common: `daily, incremental on each VM's weekly`, `failed daily`. A snapshot's
@@ -137,7 +140,8 @@ fn entry(vms: &[&VmPlan], detail: Detail) -> Entry {
     // The reason stands above the actions that are not carried out.
     lines.extend(note_lines(vms, is_held_back));
     let actions = vms.iter().flat_map(|vm| vm.actions.iter().map(move |action| (*vm, action)));
-    let actions = gathered(vms.len(), actions, |(vm, action)| action_key(vm, action));
+    let actions: Vec<Planned<'_>> = actions.collect();
+    let actions = grouped(&actions, |(vm, action)| action_key(vm, action), vms.len() == 1);
     lines.extend(actions.iter().map(|of| action_line(of, detail)));
     let is_wanted = |note: &Note| !is_held_back(note) && (detail == Detail::Full || is_explanation(note));
     lines.extend(note_lines(vms, is_wanted));
@@ -147,7 +151,8 @@ fn entry(vms: &[&VmPlan], detail: Detail) -> Entry {
 
 fn note_lines(vms: &[&VmPlan], is_wanted: impl Fn(&Note) -> bool) -> Vec<Line> {
     let notes = vms.iter().flat_map(|vm| vm.notes.iter().map(move |note| (*vm, note)));
-    let notes = gathered(vms.len(), notes.filter(|(_, note)| is_wanted(note)), |(_, note)| note.code);
+    let notes: Vec<(&VmPlan, &Note)> = notes.filter(|(_, note)| is_wanted(note)).collect();
+    let notes = grouped(&notes, |(_, note)| note.code, vms.len() == 1);
     let line = |of: &Vec<(&VmPlan, &Note)>| {
         let mut lines: Vec<Line> = of.iter().map(|(vm, note)| note_line(note, vm.status)).collect();
         let what = same_or_example(lines.iter().map(|line| line.what.as_str()));

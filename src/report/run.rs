@@ -3,7 +3,7 @@
 use super::escape::{cut, visible};
 use super::notes::likeliest_cause;
 use super::words::{action_text, age_text, counts_text, vm_name};
-use crate::apply::{ActionOutcome, RunCounts, RunReport};
+use crate::apply::{ActionOutcome, ActionReport, RunCounts, RunReport};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::{Note, NoteCode, TOOL};
@@ -19,7 +19,6 @@ const PROBLEMS_MAX: usize = 50;
 /// How many characters of a message are sent. Lists of hundreds of UUIDs are useless in a chat.
 const MESSAGE_CHARS_MAX: usize = 1_000;
 
-/// Something that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     pub code: ProblemCode,
@@ -27,9 +26,7 @@ pub struct Problem {
     pub vm: Option<VmId>,
     /// The VM's alias, where it is about one.
     pub alias: Option<String>,
-    /// The full message, for people.
     pub message: String,
-    /// The next step, if there is one.
     pub advice: Option<String>,
 }
 
@@ -58,24 +55,6 @@ pub enum ProblemCode {
     OverPruneLimit,
 }
 
-impl ProblemCode {
-    /// Returns it in words.
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Self::CascadeAlarm => "backups vanished",
-            Self::RunFailed => "run failed",
-            Self::ActionFailed => "action failed",
-            Self::InternalError => "fault of this program",
-            Self::Unreadable => "unreadable",
-            Self::Conflict => "conflict",
-            Self::NoBackup => "no backup",
-            Self::TooOld => "too old",
-            Self::GaveUp => "gave up",
-            Self::OverPruneLimit => "not pruned",
-        }
-    }
-}
-
 impl Problem {
     /// Makes one; `at` names the VM that it is about.
     fn new(code: ProblemCode, at: Option<(Option<VmId>, &str)>, message: &str, advice: Option<&str>) -> Self {
@@ -89,7 +68,7 @@ impl Problem {
 }
 
 /// Lists what needs attention after a run, most urgent first.
-pub(super) fn problems(run: &RunSummary) -> Vec<Problem> {
+fn problems(run: &RunSummary) -> Vec<Problem> {
     let mut problems = run_problems(run);
     problems.extend(run.overview.iter().flat_map(|overview| vm_problems(&overview.health.vms)));
     problems.sort_by_key(|problem| problem.code);
@@ -97,7 +76,7 @@ pub(super) fn problems(run: &RunSummary) -> Vec<Problem> {
 }
 
 /// Lists what went wrong in a run itself.
-pub(super) fn run_problems(run: &RunSummary) -> Vec<Problem> {
+fn run_problems(run: &RunSummary) -> Vec<Problem> {
     let failure = run.failure.as_ref().map(|failure| {
         Problem::new(ProblemCode::RunFailed, None, &failure.causes.join(": "), failure.hint.as_deref())
     });
@@ -108,17 +87,20 @@ pub(super) fn run_problems(run: &RunSummary) -> Vec<Problem> {
     });
     let steps =
         reports().flat_map(|report| &report.vms).flat_map(|vm| vm.steps.iter().map(move |step| (vm, step)));
-    let failed =
-        steps.filter(|(_, step)| matches!(step.ending, ActionOutcome::Failed | ActionOutcome::Unverified));
-    let failed = failed.map(|(vm, step)| {
+    let failed = steps.filter(|(_, step)| is_failed(step)).map(|(vm, step)| {
         let message = format!("{}: {}", action_text(step.kind), step.message);
         Problem::new(ProblemCode::ActionFailed, Some((Some(vm.at.vm), &vm.at.alias)), &message, None)
     });
     failure.into_iter().chain(alarms).chain(failed).collect()
 }
 
+/// Says whether an action failed, or no reading has shown that it happened.
+pub(super) fn is_failed(step: &ActionReport) -> bool {
+    matches!(step.ending, ActionOutcome::Failed | ActionOutcome::Unverified)
+}
+
 /// Lists what is wrong with VMs, in their order.
-pub(super) fn vm_problems(vms: &[VmHealth]) -> Vec<Problem> {
+fn vm_problems(vms: &[VmHealth]) -> Vec<Problem> {
     let of_vm = |vm| {
         let fault = noted(vm, NoteCode::InternalError, ProblemCode::InternalError);
         let over_limit = noted(vm, NoteCode::OverPruneLimit, ProblemCode::OverPruneLimit);
@@ -215,12 +197,12 @@ struct Notification<'a> {
 /// How many VMs have each verdict.
 #[derive(Serialize)]
 pub(super) struct Vms {
-    safe: usize,
-    too_old: usize,
-    no_backup: usize,
-    conflict: usize,
-    unreadable: usize,
-    unprotected: usize,
+    pub(super) safe: usize,
+    pub(super) too_old: usize,
+    pub(super) no_backup: usize,
+    pub(super) conflict: usize,
+    pub(super) unreadable: usize,
+    pub(super) unprotected: usize,
 }
 
 impl Vms {

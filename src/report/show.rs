@@ -1,12 +1,15 @@
 //! The document of VMs' backups: a tree a VM with one line a backup; with [`Detail::Full`] why each is kept and until when.
 
-use super::doc::{Block, Column, Doc, Line, Row, Table};
+use super::doc::{Block, Column, Doc, Guide, Line, Row, Table};
+use super::drawing::Drawing;
+use super::graph;
 use super::groups::entry_head;
+use super::layout::width;
 use super::notes::note_line;
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
-use super::words::{counted, next_due_text, origin, restore_text, vm_name};
+use super::words::{counted, next_due_text, origin, restore_text, vm_name, word};
 use crate::apply::SafetyStop;
 use crate::insight::show::{
     BackupExplanation, DeleteWhen, Explanation, Reason, ReportedStanding, StoredCopy, VmExplanation,
@@ -15,6 +18,8 @@ use crate::insight::storage::{StoredUsage, TierStorage};
 use crate::plan::{BackupKind, Status, bytes_text};
 use crate::policy::minute_text;
 
+/// The place of the column that a drawing has no need of.
+const TYPE: usize = 2;
 const COLUMNS: [Column; 7] = [
     Column::wrapping("backup", 0),
     Column::new("UUID", 0),
@@ -25,12 +30,13 @@ const COLUMNS: [Column; 7] = [
     Column::new("stored", 2),
 ];
 
-/// Reports the backups of VMs.
+/// Reports the backups of VMs; on a terminal of so many columns their chains as a drawing, else as a tree.
 pub fn document(
     explained: &Explanation,
     stop: Option<&SafetyStop>,
     identity: Option<&str>,
     detail: Detail,
+    terminal: Option<usize>,
 ) -> Doc {
     let mut blocks = Vec::new();
     for vm in &explained.vms {
@@ -39,8 +45,13 @@ pub fn document(
         let name =
             if vm.alias.is_empty() && vm.uuid.is_some() { uuid.clone() } else { vm_name(&vm.alias, vm.uuid) };
         let id = if name == uuid { String::new() } else { uuid };
-        blocks.push(Block::Entries(vec![super::doc::Entry { name, id, lines: lines(vm, detail), ..head }]));
-        blocks.push(Block::Table(table(vm, detail)));
+        let (mut lines, mut table) = (lines(vm, detail), table(vm, detail));
+        if let Some((drawn, key)) = terminal.and_then(|columns| drawn(vm, &table, columns)) {
+            lines.push(Line::new(Tone::Plain, "chains", key));
+            table = drawn;
+        }
+        blocks.push(Block::Entries(vec![super::doc::Entry { name, id, lines, ..head }]));
+        blocks.push(Block::Table(table));
     }
     Doc {
         alarms: stop.map(stop::blocks).unwrap_or_default(),
@@ -50,10 +61,34 @@ pub fn document(
     }
 }
 
-/// Lists a VM's backups as a tree.
 pub(super) fn table(vm: &VmExplanation, detail: Detail) -> Table {
     let rows = vm.backups.iter().map(|backup| row(vm, backup, detail)).collect();
     Table { columns: &COLUMNS, rows, folded: None }
+}
+
+/// Makes a drawing of a tree, the newest first, with what its signs mean; `None` where it does not fit.
+fn drawn(vm: &VmExplanation, tree: &Table, columns: usize) -> Option<(Table, String)> {
+    let (drawing, places) = Drawing::of_vm(vm);
+    let all: Vec<usize> = (0..places.len()).collect();
+    let is_good = |&at: &usize| drawing.nodes[at].is_restorable && !vm.backups[places[at]].is_future_dated;
+    let way = all.iter().copied().rfind(is_good).map(|newest| drawing.way(newest)).unwrap_or_default();
+    let guides = graph::guides(&drawing, &all, &way, columns / graph::SHARE)?;
+    let blank = " ".repeat(guides.first().map_or(0, |guide| width(&guide.first)));
+    let undated = (0..tree.rows.len()).filter(|place| !places.contains(place));
+    let guides = guides.into_iter().map(Some).chain(std::iter::repeat(None));
+    let row = |(place, guide): (usize, Option<Guide>)| {
+        let mut row = Row { depth: None, ..tree.rows[place].clone() };
+        row.cells[TYPE].clear();
+        if vm.backups[place].stored.is_expired && row.tone == Tone::Fine {
+            row.tone = Tone::Plain;
+        }
+        row.guide = guide.or_else(|| Some(Guide { first: blank.clone(), below: blank.clone() }));
+        row
+    };
+    let rows = places.iter().rev().copied().chain(undated).zip(guides).map(row).collect();
+    let key =
+        format!("newest first; {}; numbers are the steps of a restore of the newest", graph::key(&drawing));
+    Some((Table { rows, ..tree.clone() }, key))
 }
 
 /// Returns the last line: `Shown: 9 backups on 1 VM, 14.2 GiB stored; 2 snapshots local, 415.9 MiB of quota.`
@@ -126,7 +161,7 @@ fn row(vm: &VmExplanation, backup: &BackupExplanation, detail: Detail) -> Row {
         stored.to_owned(),
     ];
     let below = if detail == Detail::Full { reasons(vm, backup) } else { Vec::new() };
-    Row { tone, depth: Some(backup.depth), cells, below }
+    Row { tone, depth: Some(backup.depth), cells, below, ..Row::default() }
 }
 
 /// Names a backup: `weekly 2026-11-22 01:00`, and one of no tier by its comment.
@@ -140,18 +175,13 @@ fn name_of(backup: &BackupExplanation) -> String {
 }
 
 /// Says how a backup stands, with a blank behind it; empty for one that can be restored.
-fn standing_text(backup: &BackupExplanation) -> (Tone, &'static str) {
+fn standing_text(backup: &BackupExplanation) -> (Tone, String) {
     match backup.standing {
-        _ if backup.is_future_dated => (Tone::Alarm, "future-dated "),
-        ReportedStanding::Restorable if backup.tier.is_none() => (Tone::Plain, ""),
-        ReportedStanding::Restorable => (Tone::Fine, ""),
-        ReportedStanding::InProgress => (Tone::Wait, "running "),
-        ReportedStanding::Unrestorable => (Tone::Alarm, "unrestorable "),
-        ReportedStanding::Failed => (Tone::Alarm, "failed "),
-        ReportedStanding::Hollow => (Tone::Alarm, "hollow "),
-        ReportedStanding::Stuck => (Tone::Alarm, "stuck "),
-        ReportedStanding::Unverified => (Tone::Alarm, "unverified "),
-        ReportedStanding::Unreadable => (Tone::Alarm, "unreadable "),
+        _ if backup.is_future_dated => (Tone::Alarm, "future-dated ".to_owned()),
+        ReportedStanding::Restorable if backup.tier.is_none() => (Tone::Plain, String::new()),
+        ReportedStanding::Restorable => (Tone::Fine, String::new()),
+        ReportedStanding::InProgress => (Tone::Wait, "running ".to_owned()),
+        other => (Tone::Alarm, format!("{} ", word(&other))),
     }
 }
 

@@ -1,16 +1,23 @@
 //! The document of a simulation: for each policy a calendar, a table by month and one sentence.
 
 use super::doc::{Block, Column, Doc, Row, Table};
+use super::drawing::Drawing;
+use super::graph;
 use super::style::Tone;
 use super::words::{counted, span_text};
 use crate::plan::bytes_text;
 use crate::policy::{Policies, Policy, Tier};
-use crate::simulate::{Day, Made, PolicySimulation, Simulation, Totals};
+use crate::simulate::{Day, Made, PolicySimulation, Simulation, Story, Totals};
 use chrono::{Datelike as _, NaiveDate, TimeDelta};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Storage that has grown by no more than a fiftieth over these days counts as settled.
+/// Storage counts as settled where the most of these days is no more than the most of as many days before, by this part.
+const TOLERANCE: u64 = 50;
 const SETTLED_DAYS: usize = 62;
+
+/// The columns beside a drawing.
+const CHAIN_COLUMNS: [Column; 3] =
+    [Column::wrapping("backup", 0), Column::number("size", 0), Column::new("remark", 0)];
 
 /// The columns of the table by month; the last ones give way first.
 const COLUMNS: [Column; 10] = [
@@ -26,45 +33,119 @@ const COLUMNS: [Column; 10] = [
     Column::number("local", 1),
 ];
 
-/// A simulation with the policies that it is of.
-pub type Simulated<'a> = (&'a Simulation, &'a Policies);
+type Number = fn(&Totals) -> String;
+/// What days come to, each number with its name.
+pub(super) const NUMBERS: [(&str, Number); 10] = [
+    ("full backups made", |days| days.full.to_string()),
+    ("incremental backups made", |days| days.incremental.to_string()),
+    ("backups deleted from storage", |days| days.pruned.to_string()),
+    ("backups stored in the end", |days| days.stored.to_string()),
+    ("most backups stored", |days| days.stored_max.to_string()),
+    ("stored in the end", |days| bytes_text(days.stored_bytes)),
+    ("most snapshots on the hypervisor", |days| days.local_max.to_string()),
+    ("backups that a restore reads at the most", |days| days.longest_chain.to_string()),
+    ("bytes that a restore of the newest reads", |days| bytes_text(days.restore_bytes)),
+    ("greatest age of the newest", |days| days.newest_age_secs.map_or_else(|| "none".to_owned(), span_text)),
+];
+/// Those of the columns of the table by month, in their order.
+const BY_MONTH: [usize; 9] = [3, 5, 7, 8, 9, 0, 1, 2, 6];
 
-/// Reports a simulation; with `before` each number as it is before and after.
-pub fn document(after: Simulated<'_>, before: Option<Simulated<'_>>) -> Doc {
-    let (after, before) = (by_name(after), before.map(by_name));
-    let names: BTreeSet<&str> = after.keys().chain(before.iter().flat_map(BTreeMap::keys)).copied().collect();
-    let mut blocks = Vec::new();
-    for name in names {
-        let (new, old) = (after.get(name), before.as_ref().map(|before| before.get(name)));
-        let Some((simulated, policy)) = new.or(old.flatten()) else { continue };
+/// A simulation with the policies that it is of, and what became of one VM of each, in the same order.
+#[derive(Clone, Copy)]
+pub struct Played<'a> {
+    pub simulation: &'a Simulation,
+    pub policies: &'a Policies,
+    pub stories: &'a [Story],
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Year<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) simulated: &'a PolicySimulation,
+    pub(super) story: &'a Story,
+}
+
+impl<'a> Played<'a> {
+    fn year(&self, name: &str) -> Option<Year<'a>> {
+        let (at, policy) =
+            self.policies.iter().enumerate().find(|(_, policy)| policy.name.as_str() == name)?;
+        let simulated = self.simulation.policies.iter().find(|simulated| simulated.policy == policy.name)?;
+        Some(Year { policy, simulated, story: self.stories.get(at)? })
+    }
+}
+
+/// Lists the policies by name: each as it is now, or was where it is gone; as it was before, where it is compared; and what it
+/// is to be called for that.
+pub(super) fn years<'a>(
+    after: Played<'a>,
+    before: Option<Played<'a>>,
+) -> Vec<(Year<'a>, Option<Year<'a>>, &'static str)> {
+    let policies = after.policies.iter().chain(before.iter().flat_map(|before| before.policies.iter()));
+    let names: BTreeSet<&str> = policies.map(|policy| policy.name.as_str()).collect();
+    let year = |name| {
+        let (new, old) = (after.year(name), before.map(|before| before.year(name)));
         let change = match (new, old) {
             (Some(_), Some(None)) => ", a new policy",
             (None, _) => ", a policy that is gone",
             _ => "",
         };
-        blocks.push(Block::Heading(format!("{name}, {}{change}", counted(simulated.vms, "VM"))));
-        blocks.extend(calendar(simulated, policy));
-        let both = new.zip(old.flatten());
-        blocks.push(Block::Table(months(&simulated.days, both.map(|(_, (old, _))| old.days.as_slice()))));
-        let says = sentences((simulated, policy), both.map(|(_, old)| *old));
-        blocks.extend(says.into_iter().map(|says| Block::Para(Tone::Plain, says)));
+        Some((new.or(old.flatten())?, old.flatten().filter(|_| new.is_some()), change))
+    };
+    names.into_iter().filter_map(year).collect()
+}
+
+/// Reports a simulation; with `before` each number as it is before and after. On a terminal of so many columns the chains at its
+/// end are drawn.
+pub fn document(after: Played<'_>, before: Option<Played<'_>>, terminal: Option<usize>) -> Doc {
+    let mut blocks = Vec::new();
+    for (year, old, change) in years(after, before) {
+        let Year { policy, simulated, .. } = year;
+        let drawing = Drawing::of_story(year.story, policy, after.simulation.from);
+        blocks.push(Block::Heading(format!("{}, {}{change}", policy.name, counted(simulated.vms, "VM"))));
+        blocks.extend(calendar(simulated, policy, &drawing));
+        blocks.extend(terminal.and_then(|columns| chains(&drawing, columns)).into_iter().flatten());
+        blocks.push(Block::Table(months(&simulated.days, old.map(|old| old.simulated.days.as_slice()))));
+        blocks.extend(sentences(year, old).into_iter().map(|says| Block::Para(Tone::Plain, says)));
     }
     Doc { blocks, ..Doc::default() }
 }
 
-fn by_name<'a>(
-    (simulated, policies): Simulated<'a>,
-) -> BTreeMap<&'a str, (&'a PolicySimulation, &'a Policy)> {
-    let of_policy = |policy: &'a Policy| {
-        let simulated = simulated.policies.iter().find(|simulated| simulated.policy == policy.name)?;
-        Some((policy.name.as_str(), (simulated, policy)))
+/// Draws what is stored in the end; `None` where that is nothing, or does not fit.
+fn chains(drawing: &Drawing, columns: usize) -> Option<[Block; 3]> {
+    let today = drawing.last_day;
+    let shown = drawing.drawn(today);
+    let way = drawing.newest(today).map(|newest| drawing.way(newest))?;
+    let mut guides = graph::guides(drawing, &shown, &way, columns / graph::SHARE)?.into_iter();
+    let row = |&at: &usize| {
+        let remark = drawing.remark(at, today);
+        let tone = match remark {
+            "expired" => Tone::Plain,
+            "cannot be restored" => Tone::Alarm,
+            _ => Tone::Fine,
+        };
+        let cells = vec![drawing.name(at), drawing.size(at), remark.to_owned()];
+        Row { tone, guide: guides.next(), cells, ..Row::default() }
     };
-    policies.iter().filter_map(of_policy).collect()
+    let rows = shown.iter().rev().map(row).collect();
+    let head = format!(
+        "Chains at the end of {}, the newest first; numbers are the steps of a restore of the newest.",
+        drawing.date(today)
+    );
+    let end = format!(
+        "Back to {}: {} {}",
+        drawing.moment(*way.last()?),
+        drawing.restore_text(&way, today),
+        drawing.left_out(today)
+    );
+    Some([
+        Block::Para(Tone::Plain, head),
+        Block::Table(Table { columns: &CHAIN_COLUMNS, rows, folded: None }),
+        Block::Para(Tone::Plain, end.trim_end().to_owned()),
+    ])
 }
 
 /// Shows what is made of one VM, a month a line, a letter a tier; a capital is a full backup.
-fn calendar(simulated: &PolicySimulation, policy: &Policy) -> [Block; 2] {
-    let letters = letters(policy);
+fn calendar(simulated: &PolicySimulation, policy: &Policy, drawing: &Drawing) -> [Block; 2] {
     let mut made: BTreeMap<NaiveDate, Made> = BTreeMap::new();
     for &one in &simulated.example.made {
         // Of several the coarsest.
@@ -73,36 +154,23 @@ fn calendar(simulated: &PolicySimulation, policy: &Policy) -> [Block; 2] {
             *best = one;
         }
     }
-    let meant = policy.tiers.iter().zip(&letters).map(|(tier, letter)| format!("{letter} {}", tier.name));
-    let meant = meant.collect::<Vec<_>>().join(", ");
     let whose = match simulated.example.alias.as_str() {
         "" => String::new(),
         alias => format!(" of {alias}"),
     };
-    let legend = format!("Made{whose}: {meant}; a capital is a full backup, a point none.");
+    let legend = format!("Made{whose}: {}, a point none.", graph::key(drawing));
     let mut lines = vec![(Tone::Plain, "         1   5    10   15   20   25   30".to_owned())];
     for month in simulated.days.chunk_by(|one, other| month_of(one) == month_of(other)) {
         let Some(first) = month.first() else { continue };
         let days = month.iter().map(|day| match made.get(&day.date) {
             None => '.',
-            Some(made) if made.is_full => letters[made.tier].to_ascii_uppercase(),
-            Some(made) => letters[made.tier],
+            Some(made) if made.is_full => drawing.lanes[made.tier].letter,
+            Some(made) => drawing.lanes[made.tier].letter.to_ascii_lowercase(),
         });
         let before = " ".repeat(first.date.day0() as usize);
         lines.push((Tone::Plain, format!("{:<9}{before}{}", month_of(first), days.collect::<String>())));
     }
     [Block::Para(Tone::Plain, legend), Block::Lines { title: None, lines }]
-}
-
-/// Gives each tier a letter of its own, where its name has one that is left.
-pub(super) fn letters(policy: &Policy) -> Vec<char> {
-    let mut letters = Vec::new();
-    for tier in &policy.tiers {
-        let is_left = |letter: &char| letter.is_ascii_alphabetic() && !letters.contains(letter);
-        let letter = tier.name.chars().find(is_left).or_else(|| ('a'..='z').find(is_left));
-        letters.push(letter.unwrap_or('x'));
-    }
-    letters
 }
 
 fn month_of(day: &Day) -> String {
@@ -111,18 +179,6 @@ fn month_of(day: &Day) -> String {
 
 /// Counts each month: what there is at its end, what was done in it, and the worst of it.
 pub(super) fn months(days: &[Day], before: Option<&[Day]>) -> Table {
-    type Number = fn(&Totals) -> String;
-    const NUMBERS: [Number; 9] = [
-        |month| month.stored.to_string(),
-        |month| bytes_text(month.stored_bytes),
-        |month| month.longest_chain.to_string(),
-        |month| bytes_text(month.restore_bytes),
-        |month| month.newest_age_secs.map_or_else(|| "none".to_owned(), span_text),
-        |month| month.full.to_string(),
-        |month| month.incremental.to_string(),
-        |month| month.pruned.to_string(),
-        |month| month.local_max.to_string(),
-    ];
     let row = |month: &[Day]| {
         let name = month.first().map(month_of).unwrap_or_default();
         let now = Totals::of(month);
@@ -134,26 +190,34 @@ pub(super) fn months(days: &[Day], before: Option<&[Day]>) -> Table {
             Some(then) if then != number(&now) => format!("{then} -> {}", number(&now)),
             _ => number(&now),
         };
-        Row { cells: std::iter::once(name).chain(NUMBERS.map(cell)).collect(), ..Row::default() }
+        let cells = BY_MONTH.map(|at| cell(NUMBERS[at].1));
+        Row { cells: std::iter::once(name).chain(cells).collect(), ..Row::default() }
     };
     let months = days.chunk_by(|one, other| month_of(one) == month_of(other));
     Table { columns: &COLUMNS, rows: months.map(row).collect(), folded: None }
 }
 
-/// Says what a policy comes to, before and after where both are given.
-pub(super) fn sentences(
-    (new, policy): (&PolicySimulation, &Policy),
-    before: Option<(&PolicySimulation, &Policy)>,
-) -> Vec<String> {
-    let new = sentence(new, policy);
-    match before {
-        Some((old, policy)) => vec![format!("Before: {}", sentence(old, policy)), format!("After: {new}")],
-        None => vec![new],
-    }
+/// Says what a policy comes to, before and after where it is compared, and what a day without a run costs.
+pub(super) fn sentences(year: Year<'_>, before: Option<Year<'_>>) -> Vec<String> {
+    let now = sentence(year);
+    let mut says = match before {
+        Some(before) => vec![format!("Before: {}", sentence(before)), format!("After: {now}")],
+        None => vec![now],
+    };
+    says.extend(year.story.missed_day.map(|missed| {
+        let age = span_text(missed.newest_age_secs);
+        match missed.backups {
+            0 => format!(
+                "A day without a run costs no backup: the next run makes up for it; until then the newest one gets {age} old."
+            ),
+            count => format!("A day without a run costs {}: the newest one gets {age} old.", counted(count, "backup")),
+        }
+    }));
+    says
 }
 
 /// Says what the policy comes to: how far back one can go, what a restore reads, and where storage settles.
-fn sentence(simulated: &PolicySimulation, policy: &Policy) -> String {
+fn sentence(Year { simulated, policy, .. }: Year<'_>) -> String {
     let totals = Totals::of(&simulated.days);
     if totals.longest_chain == 0 {
         return "Nothing is ever stored that could be restored.".to_owned();
@@ -162,16 +226,10 @@ fn sentence(simulated: &PolicySimulation, policy: &Policy) -> String {
     let reaches = policy.tiers.iter().enumerate().rev().filter(|(index, _)| made(*index) > 0);
     let reaches: Vec<String> = reaches.map(|(index, tier)| reach(tier, made(index), simulated)).collect();
     let size = bytes_text(totals.stored_bytes);
-    let earlier =
-        simulated.days.len().checked_sub(2 * SETTLED_DAYS).and(simulated.days.iter().rev().nth(SETTLED_DAYS));
-    let storage = match earlier {
-        None => format!("storage comes to {size}"),
-        Some(earlier) if totals.stored_bytes <= earlier.stored_bytes + earlier.stored_bytes / 50 => {
-            let recent = &simulated.days[simulated.days.len() - SETTLED_DAYS..];
-            let most = recent.iter().map(|day| day.stored_bytes).max().unwrap_or(0);
-            format!("storage settles at {}", bytes_text(most))
-        }
-        Some(_) => format!("storage is {size} in the end and goes on growing"),
+    let storage = match settled(&simulated.days) {
+        None => format!("storage comes to {size}, in too short a time to see it settle"),
+        Some(Some((most, since))) => format!("storage settles at {} from {since} on", bytes_text(most)),
+        Some(None) => format!("storage is {size} in the end and does not settle within the simulated time"),
     };
     let chain = counted(totals.longest_chain, "backup");
     let restore = bytes_text(totals.restore_bytes);
@@ -179,6 +237,22 @@ fn sentence(simulated: &PolicySimulation, policy: &Policy) -> String {
         "You can go back to {}; a restore reads at most {chain}, {restore}; {storage}.",
         reaches.join(", ")
     )
+}
+
+/// Finds out at how many bytes storage settles, and on which day; `None` where the days are too few to tell, or it does not.
+fn settled(days: &[Day]) -> Option<Option<(u64, NaiveDate)>> {
+    let (rest, recent) = days.split_at(days.len().checked_sub(SETTLED_DAYS)?);
+    let earlier = &rest[rest.len().checked_sub(SETTLED_DAYS)?..];
+    let most = |days: &[Day]| days.iter().map(|day| day.stored_bytes).max().unwrap_or(0);
+    let (before, now) = (most(earlier), most(recent));
+    let most = Some(now).filter(|now| *now <= before + before / TOLERANCE);
+    let since = |most: u64| {
+        // What was there in the beginning may be more.
+        let above = days.iter().rposition(|day| day.stored_bytes > most).map_or(0, |last| last + 1);
+        let reached = days[above..].iter().find(|day| day.stored_bytes >= most - most / TOLERANCE)?;
+        Some((most, reached.date))
+    };
+    Some(most.and_then(since))
 }
 
 /// Says which moments a tier holds: `any Sunday of the last 5 weeks`.

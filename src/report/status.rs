@@ -1,8 +1,9 @@
 //! The document of the status of VMs: a table, what is wrong with those that are out, then the counts.
 
 use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
-use super::groups::{entry_head, grouped, natural, same_or_example};
+use super::groups::{ALONE_MAX, entry_head, grouped, natural, same_or_example};
 use super::notes::{is_problem, note_line};
+use super::run::Vms;
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
@@ -15,10 +16,8 @@ use crate::plan::Status;
 use crate::policy::{Name, minute_text};
 use std::collections::BTreeSet;
 
-/// How many gaps are listed.
 const GAPS_NAMED: usize = 3;
 
-/// The columns of the table.
 const COLUMNS: [Column; 10] = [
     Column::wrapping("VM", 0),
     Column::new("state", 0),
@@ -89,16 +88,11 @@ pub(super) fn worst_first(health: &Health) -> Vec<&VmHealth> {
 /// Returns the last line: `Status: 9 safe, 1 too old, 0 without a backup, 0 in conflict, 0 unreadable; 1 unprotected, 1
 /// suspended.`
 pub(super) fn totals(health: &Health) -> String {
-    let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
+    let Vms { safe, too_old, no_backup, conflict, unreadable, unprotected } = Vms::of(health);
+    let suspended = health.vms.iter().filter(|vm| vm.is_suspended).count();
     format!(
-        "Status: {} safe, {} too old, {} without a backup, {} in conflict, {} unreadable; {} unprotected, {} suspended.",
-        count(BackupHealth::Safe),
-        count(BackupHealth::TooOld),
-        count(BackupHealth::NoBackup),
-        count(BackupHealth::Conflict),
-        count(BackupHealth::Unreadable),
-        count(BackupHealth::Unprotected),
-        health.vms.iter().filter(|vm| vm.is_suspended).count(),
+        "Status: {safe} safe, {too_old} too old, {no_backup} without a backup, {conflict} in conflict, {unreadable} unreadable; \
+         {unprotected} unprotected, {suspended} suspended."
     )
 }
 
@@ -114,22 +108,31 @@ pub(super) fn verdict_text(verdict: BackupHealth) -> (Tone, &'static str) {
     }
 }
 
+/// Returns the words for how a VM stands.
+pub(super) fn state_text(vm: &VmHealth) -> String {
+    let (_, state) = verdict_text(vm.verdict);
+    if vm.is_suspended { format!("{state} (suspended)") } else { state.to_owned() }
+}
+
+/// Returns what VMs are called: where another one has the same alias, with the beginning of the UUID.
+pub(super) fn names<'a>(vms: &[&'a VmHealth]) -> impl Fn(&VmHealth) -> String + use<'a> {
+    let mut seen = BTreeSet::new();
+    let aliases = vms.iter().map(|vm| vm.alias.as_str());
+    let twice: BTreeSet<&str> = aliases.filter(|alias| !seen.insert(*alias) && !alias.is_empty()).collect();
+    move |vm| match twice.contains(vm.alias.as_str()) {
+        true => format!("{} {}", vm_name(&vm.alias, vm.uuid), vm_id(&vm.alias, vm.uuid)),
+        false => vm_name(&vm.alias, vm.uuid),
+    }
+}
+
 /// Makes the table, a row a VM in the given order. Those that are not out are folded where that can be.
 pub(super) fn table(vms: &[&VmHealth]) -> Table {
-    let mut seen = BTreeSet::new();
-    let twice: BTreeSet<&str> =
-        vms.iter().map(|vm| vm.alias.as_str()).filter(|alias| !seen.insert(*alias)).collect();
+    let names = names(vms);
     let row = |vm: &&VmHealth| {
         let newest = vm.newest.as_ref();
-        let mut name = vm_name(&vm.alias, vm.uuid);
-        if twice.contains(vm.alias.as_str()) && !vm.alias.is_empty() {
-            name = format!("{name} {}", vm_id(&vm.alias, vm.uuid));
-        }
-        let (tone, state) = verdict_text(vm.verdict);
-        let state = if vm.is_suspended { format!("{state} (suspended)") } else { state.to_owned() };
         let cells = vec![
-            name,
-            state,
+            names(vm),
+            state_text(vm),
             newest.map_or_else(String::new, |newest| age_text(newest.age_secs)),
             vm.max_age_secs.map_or_else(String::new, age_text),
             newest.map_or_else(String::new, newest_text),
@@ -139,7 +142,7 @@ pub(super) fn table(vms: &[&VmHealth]) -> Table {
             next_due_text(vm.next_due.iter().min_by_key(|due| due.at)),
             problems_text(vm),
         ];
-        Row { tone, cells, ..Row::default() }
+        Row { tone: verdict_text(vm.verdict).0, cells, ..Row::default() }
     };
     let out = vms.iter().take_while(|vm| vm.verdict.is_out()).count();
     let rest = vms.len() - out;
@@ -150,21 +153,16 @@ pub(super) fn table(vms: &[&VmHealth]) -> Table {
 
 /// Lists what is wrong in single words, each with its number where there are several: `2 failed, blocked`.
 pub(super) fn problems_text(vm: &VmHealth) -> String {
-    let mut counts: Vec<(&str, usize)> = Vec::new();
     // The state column shows its own word already.
     let (_, state) = verdict_text(vm.verdict);
-    let verbs =
-        vm.notes.iter().filter(|note| is_problem(note)).map(|note| note_line(note, Status::UpToDate).verb);
-    for verb in verbs.filter(|verb| *verb != state && !(vm.is_suspended && *verb == "suspended")) {
-        match counts.iter_mut().find(|(known, _)| *known == verb) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((verb, 1)),
-        }
-    }
-    let mut words: Vec<String> = counts
-        .into_iter()
-        .map(|(verb, count)| if count == 1 { verb.to_owned() } else { format!("{count} {verb}") })
-        .collect();
+    let problems = vm.notes.iter().filter(|note| is_problem(note));
+    let mut verbs: Vec<&str> = problems.map(|note| note_line(note, Status::UpToDate).verb).collect();
+    verbs.retain(|verb| *verb != state && !(vm.is_suspended && *verb == "suspended"));
+    let word = |same: &Vec<&str>| match same.as_slice() {
+        [verb] => (*verb).to_owned(),
+        _ => format!("{} {}", same.len(), same[0]),
+    };
+    let mut words: Vec<String> = grouped(&verbs, |verb| *verb, false).iter().map(word).collect();
     if !vm.gaps.is_empty() {
         words.push(counted(vm.gaps.len(), "gap"));
     }
@@ -177,7 +175,10 @@ pub(super) fn entries(vms: &[&VmHealth], detail: Detail) -> Vec<Entry> {
         let verbs: Vec<&str> = lines(vm, detail).iter().map(|line| line.verb).collect();
         (vm.policy.as_ref().map(Name::to_string), verbs)
     };
-    grouped(vms, key, detail == Detail::Full).iter().map(|vms| entry(vms, detail)).collect()
+    grouped(vms, key, detail == Detail::Full || vms.len() <= ALONE_MAX)
+        .iter()
+        .map(|vms| entry(vms, detail))
+        .collect()
 }
 
 fn entry(vms: &[&VmHealth], detail: Detail) -> Entry {

@@ -10,17 +10,13 @@ pub enum Tone {
     Plain,
     /// All is well.
     Fine,
-    /// Something is made.
     Create,
-    /// Something waits.
     Wait,
-    /// Something is held back.
     Held,
     /// A snapshot is deleted; the stored backup stays.
     Delete,
     /// Something is deleted for good.
     Destroy,
-    /// Something is wrong.
     Alarm,
 }
 
@@ -56,22 +52,15 @@ impl Tone {
 pub struct Styles {
     /// A VM's alias, and what else begins a block.
     pub heading: Style,
-    /// Something is made.
     pub create: Style,
-    /// Something is deleted.
     pub delete: Style,
-    /// Something is deleted for good.
     pub destroy: Style,
-    /// Something waits, or is held back.
     pub wait: Style,
-    /// Something is wrong.
     pub alarm: Style,
-    /// Something of little weight.
     pub quiet: Style,
 }
 
 impl Styles {
-    /// Returns the style without colours.
     pub fn plain() -> Self {
         Self::default()
     }

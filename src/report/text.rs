@@ -7,7 +7,6 @@ use super::style::{Styles, Tone};
 use anstyle::Style;
 use std::io::{self, Write};
 
-/// The options of text output.
 #[derive(Clone, Copy, Debug)]
 pub struct TextOptions {
     pub styles: Styles,
@@ -44,9 +43,8 @@ const WHY_ENOUGH: usize = 31;
 ///
 /// Those of writing.
 pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
-    let writer = Writer { styles: options.styles, columns: options.columns };
     for block in &doc.alarms {
-        writer.block(block, out)?;
+        options.block(block, out)?;
     }
     let shown =
         doc.blocks.iter().filter(|block| !block.is_empty() && !matches!(block, Block::Details { .. }));
@@ -59,14 +57,14 @@ pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Resul
         }
         is_first = false;
         is_below_heading = matches!(block, Block::Heading(_));
-        writer.block(block, out)?;
+        options.block(block, out)?;
     }
     let is_last = doc.remarks.is_empty() && doc.summary.is_empty();
     if !is_first && !is_last {
         writeln!(out)?;
     }
     for (tone, remark) in &doc.remarks {
-        writer.para(*tone, remark, out)?;
+        options.para(*tone, remark, out)?;
     }
     doc.summary.iter().try_for_each(|line| writeln!(out, "{}", visible(line)))
 }
@@ -77,12 +75,7 @@ fn aligned(column: Column, text: &str, columns: usize) -> String {
     format!("{}{text}", " ".repeat(blanks))
 }
 
-struct Writer {
-    styles: Styles,
-    columns: usize,
-}
-
-impl Writer {
+impl TextOptions {
     fn block(&self, block: &Block, out: &mut dyn Write) -> io::Result<()> {
         match block {
             Block::Heading(text) => {
@@ -131,7 +124,7 @@ impl Writer {
         let guides = guides(&table.rows);
         let used = table.used();
         // The sign and a blank stand before the first cell.
-        let left = |row: usize| width(&guides[row].0) + 2;
+        let left = |row: usize| width(&guides[row].first) + 2;
         let indent = if table.is_tree() { INDENT } else { "" };
         let space = self.columns.saturating_sub(indent.len());
         let fit = |&place: &usize| {
@@ -152,47 +145,37 @@ impl Writer {
             Fitted { place, width: widest.max(width(column.title) + if is_first { 2 } else { 0 }), enough }
         };
         let columns = fitted(table.columns, used.iter().map(fit).collect(), space);
-        let title = |&Fitted { place, width, .. }: &Fitted| {
-            let column = table.columns[place];
-            let sign = if Some(&place) == used.first() { INDENT } else { "" };
-            let lines = wrapped(column.title, width.saturating_sub(sign.len()));
-            let lines = lines.iter().map(|line| aligned(column, &format!("{sign}{line}"), width));
-            (lines.collect(), width)
+        // The branches of a tree go on beside the lines of other cells.
+        let lines = |text: &dyn Fn(usize) -> String, first: &str, rest: &str| {
+            let cell = |&Fitted { place, width: columns, .. }: &Fitted| {
+                let (first, rest) = if Some(&place) == used.first() { (first, rest) } else { ("", "") };
+                let line = |(at, line): (usize, &String)| {
+                    let line = format!("{}{line}", if at == 0 { first } else { rest });
+                    aligned(table.columns[place], &line, columns)
+                };
+                let lines = wrapped(&text(place), columns.saturating_sub(width(first).max(width(rest))));
+                (lines.iter().enumerate().map(line).collect(), columns)
+            };
+            let mut cells: Vec<(Vec<String>, usize)> = columns.iter().map(cell).collect();
+            let height = cells.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0);
+            cells.iter_mut().take(1).for_each(|(lines, _)| lines.resize(height, rest.to_owned()));
+            side_by_side(&cells)
         };
-        let titles: Vec<(Vec<String>, usize)> = columns.iter().map(title).collect();
         let heading = self.styles.heading;
-        for line in side_by_side(&titles) {
+        for line in lines(&|place| table.columns[place].title.to_owned(), INDENT, INDENT) {
             writeln!(out, "{indent}{heading}{line}{heading:#}")?;
         }
         for (at, row) in table.rows.iter().enumerate() {
-            let first = format!("{}{} ", guides[at].0, row.tone.sign());
-            let rest = padded(&guides[at].1, width(&first));
-            let cell = |&Fitted { place, width: columns, .. }: &Fitted| {
-                let text = visible(&row.cells[place]);
-                if Some(&place) != used.first() {
-                    let lines = wrapped(&text, columns);
-                    let lines = lines.iter().map(|line| aligned(table.columns[place], line, columns));
-                    return (lines.collect(), columns);
-                }
-                let lines = wrapped(&text, columns.saturating_sub(width(&first).max(width(&rest))));
-                let lines = lines.iter().enumerate();
-                let left = |line| if line == 0 { &first } else { &rest };
-                (lines.map(|(line, text)| format!("{}{text}", left(line))).collect(), columns)
-            };
-            let mut cells: Vec<(Vec<String>, usize)> = columns.iter().map(cell).collect();
-            // The branches of a tree go on beside the lines of other cells.
-            let height = cells.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0);
-            if let Some((lines, _)) = cells.first_mut() {
-                lines.resize(height, rest.clone());
-            }
+            let first = format!("{}{} ", guides[at].first, row.tone.sign());
+            let rest = padded(&guides[at].below, width(&first));
             let style = match row.tone {
                 Tone::Fine => Style::new(),
                 tone => self.styles.of(tone),
             };
-            for line in side_by_side(&cells) {
+            for line in lines(&|place| visible(&row.cells[place]), &first, &rest) {
                 writeln!(out, "{indent}{style}{line}{style:#}")?;
             }
-            let below = format!("{indent}{}", guides[at].1);
+            let below = format!("{indent}{}", guides[at].below);
             let space = self.columns.saturating_sub(width(&below));
             for line in row.below.iter().flat_map(|text| wrapped(&visible(text), space)) {
                 writeln!(out, "{below}{line}")?;

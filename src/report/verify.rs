@@ -1,7 +1,7 @@
 //! The document, the metrics and the lines of `verify`: what is broken, what hangs on it, what to do.
 
 use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
-use super::escape::visible;
+use super::metrics::write;
 use super::style::Tone;
 use super::text::Detail;
 use super::words::{counted, instant_text, listed, span_text, vm_id, vm_name};
@@ -14,7 +14,7 @@ use crate::verify::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::iter::{once, successors};
 
 /// How many unknown objects are named; JSON has them all.
 const UNKNOWN_SHOWN: usize = 20;
@@ -24,22 +24,20 @@ pub fn document(report: &Report, detail: Detail) -> Doc {
     let mut out: Vec<&VmReport> = report.vms.iter().filter(|vm| is_out(vm)).collect();
     out.sort_by_key(|vm| std::cmp::Reverse(severity(vm)));
     let mut blocks = vec![Block::Entries(out.into_iter().map(entry).collect())];
-    let unread =
-        report.unread.iter().map(|unread| (Tone::Held, format!("{}: {}", unread.object, unread.message)));
-    let unread: Vec<(Tone, String)> = unread.collect();
-    if !unread.is_empty() {
-        blocks.push(Block::Heading("Could not be read".to_owned()));
-        blocks.push(Block::List(unread));
-    }
-    if !report.unreadable_vms.is_empty() {
-        blocks.push(Block::Heading("Not shown whole by FiFo, so that nothing is known of them".to_owned()));
-        let vms = report.unreadable_vms.iter().map(|vm| (Tone::Alarm, vm.clone()));
-        blocks.push(Block::List(vms.collect()));
-    }
+    let unread = report.unread.iter().map(|it| (Tone::Held, format!("{}: {}", it.object, it.message)));
+    let unreadable = report.unreadable_vms.iter().map(|vm| (Tone::Alarm, vm.clone()));
     let shown = if detail >= Detail::Full { usize::MAX } else { UNKNOWN_SHOWN };
-    blocks.extend(unknown(&report.unknown_objects, shown));
-    let is_brief = detail <= Detail::Brief;
-    if is_brief {
+    for (title, lines) in [
+        ("Could not be read".to_owned(), unread.collect()),
+        ("Not shown whole by FiFo, so that nothing is known of them".to_owned(), unreadable.collect()),
+        unknown(&report.unknown_objects, shown),
+    ] {
+        let lines = Block::List(lines);
+        if !lines.is_empty() {
+            blocks.extend([Block::Heading(title), lines]);
+        }
+    }
+    if detail <= Detail::Brief {
         blocks.retain(|block| matches!(block, Block::Entries(_)));
     }
     Doc { blocks, remarks: remarks(report), summary: summary(report), ..Doc::default() }
@@ -60,8 +58,9 @@ fn entry(vm: &VmReport) -> Entry {
     let mut lines = Vec::new();
     for backup in &vm.backups {
         let hanging = hanging_on(backup.backup, vm);
+        let name = name(backup.comment.as_deref(), backup.timestamp, backup.backup);
         for finding in &backup.findings {
-            let what = format!("{}: {}: {}", name(backup), finding.object, finding.message);
+            let what = format!("{name}: {}: {}", finding.object, finding.message);
             let hang = match hanging {
                 0 => String::new(),
                 1 => "1 backup hangs on it; ".to_owned(),
@@ -78,10 +77,9 @@ fn entry(vm: &VmReport) -> Entry {
 }
 
 /// Names a backup: `daily of 2026-11-22 01:00:00 UTC (3fa94c21)`.
-fn name(backup: &BackupReport) -> String {
-    let comment = backup.comment.as_deref().unwrap_or("backup");
-    let taken = backup.timestamp.map_or_else(String::new, |at| format!(" of {}", instant_text(at)));
-    format!("{comment}{taken} ({})", backup.backup.short())
+fn name(comment: Option<&str>, taken: Option<DateTime<Utc>>, id: BackupId) -> String {
+    let taken = taken.map_or_else(String::new, |at| format!(" of {}", instant_text(at)));
+    format!("{}{taken} ({})", comment.unwrap_or("backup"), id.short())
 }
 
 /// Counts the backups that cannot be restored without another one.
@@ -89,16 +87,8 @@ fn hanging_on(id: BackupId, vm: &VmReport) -> usize {
     let parents: BTreeMap<BackupId, Option<BackupId>> =
         vm.backups.iter().map(|backup| (backup.backup, backup.parent)).collect();
     let hangs = |backup: &&BackupReport| {
-        let mut steps = parents.len();
-        let mut next = backup.parent;
-        while let Some(parent) = next.filter(|_| steps > 0) {
-            if parent == id {
-                return true;
-            }
-            steps -= 1;
-            next = parents.get(&parent).copied().flatten();
-        }
-        false
+        let above = successors(backup.parent, |parent| parents.get(parent).copied().flatten());
+        above.take(parents.len() + 1).any(|parent| parent == id)
     };
     vm.backups.iter().filter(hangs).count()
 }
@@ -113,10 +103,7 @@ fn advice(code: Code) -> &'static str {
     }
 }
 
-fn unknown(objects: &[UnknownObject], shown: usize) -> Vec<Block> {
-    if objects.is_empty() {
-        return Vec::new();
-    }
+fn unknown(objects: &[UnknownObject], shown: usize) -> (String, Vec<(Tone, String)>) {
     let bytes = bytes_text(objects.iter().map(|object| object.size_bytes).sum());
     let title = format!("{} of no record that FiFo shows, {bytes}", counted(objects.len(), "object"));
     let line = |object: &UnknownObject| {
@@ -126,7 +113,7 @@ fn unknown(objects: &[UnknownObject], shown: usize) -> Vec<Block> {
     if objects.len() > shown {
         lines.push((Tone::Plain, format!("… and {} more, in the JSON and with -v", objects.len() - shown)));
     }
-    vec![Block::Heading(title), Block::List(lines)]
+    (title, lines)
 }
 
 fn remarks(report: &Report) -> Vec<(Tone, String)> {
@@ -223,7 +210,6 @@ pub struct Verified<'a> {
     restored: Option<&'a Restored>,
 }
 
-/// Returns what is known for JSON.
 pub fn verified(known: &KnownVms) -> BTreeMap<VmId, Verified<'_>> {
     fn one(vm: &KnownVm) -> Verified<'_> {
         let KnownVm { proof, restored, broken, .. } = vm;
@@ -271,19 +257,15 @@ pub fn metrics(report: &Report) -> String {
         ("unread_objects", "Objects that could not be read", it.unread as u64),
         ("left_bytes", "Bytes that the budget left to later runs", it.left_bytes),
     ];
-    // Writing to a String cannot fail.
     for (name, help, value) in all {
         let name = format!("fifo_retain_verify_{name}");
-        let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
+        write(&mut out, (&name, "gauge", help), &name, once((Vec::new(), value)));
     }
     for (name, help, value) in SERIES {
-        let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge");
-        for vm in &report.vms {
-            let alias = visible(&vm.alias).replace('\\', "\\\\").replace('"', "\\\"");
-            if let Some(value) = value(vm) {
-                let _ = writeln!(out, "{name}{{vm=\"{}\",alias=\"{alias}\"}} {value}", vm.uuid);
-            }
-        }
+        let sample = |vm: &VmReport| {
+            Some((vec![("vm", vm.uuid.to_string()), ("alias", vm.alias.clone())], value(vm)?))
+        };
+        write(&mut out, (name, "gauge", help), name, report.vms.iter().filter_map(sample));
     }
     out
 }
@@ -317,23 +299,14 @@ const KNOWN_SERIES: [KnownSeries; 6] = [
 pub fn known_metrics(known: &KnownVms) -> String {
     let mut out = String::new();
     for (name, help, value) in KNOWN_SERIES {
-        let samples: Vec<(&VmId, i64)> = known.iter().filter_map(|(id, vm)| Some((id, value(vm)?))).collect();
-        if !samples.is_empty() {
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge");
-        }
-        for (id, value) in samples {
-            let _ = writeln!(out, "{name}{{vm=\"{id}\"}} {value}");
-        }
+        let samples = known.iter().filter_map(|(id, vm)| Some((vec![("vm", id.to_string())], value(vm)?)));
+        write(&mut out, (name, "gauge", help), name, samples);
     }
     out
 }
 
-/// Reports a rehearsal that went well.
 pub fn rehearsed(rehearsed: &Rehearsed) -> Doc {
-    let name = vm_name(&rehearsed.alias, Some(rehearsed.vm));
-    let taken = rehearsed.timestamp.map_or_else(String::new, |at| format!(" of {}", instant_text(at)));
-    let comment = rehearsed.comment.as_deref().unwrap_or("backup");
+    let backup = name(rehearsed.comment.as_deref(), rehearsed.timestamp, rehearsed.backup);
     let row = |step: &Step| Row {
         cells: vec![
             step.object.clone(),
@@ -355,7 +328,7 @@ pub fn rehearsed(rehearsed: &Rehearsed) -> Doc {
         bytes_text(rehearsed.size_bytes),
         secs(rehearsed.took_secs)
     );
-    let heading = format!("{name}: {comment}{taken} ({})", rehearsed.backup.short());
+    let heading = format!("{}: {backup}", vm_name(&rehearsed.alias, Some(rehearsed.vm)));
     Doc {
         blocks: vec![Block::Heading(heading), Block::Table(table)],
         summary: vec![summary],

@@ -7,6 +7,7 @@ pub use crate::inventory::vm_name;
 use crate::plan::{SnapshotUsage, bytes_text};
 use crate::policy::minute_text;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 /// Returns what stands behind a VM's name: the beginning of its UUID, unless that is the name.
 pub(super) fn vm_id(alias: &str, uuid: Option<VmId>) -> String {
@@ -76,17 +77,13 @@ pub(super) fn instant_text(instant: DateTime<Utc>) -> String {
     instant.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Returns the word for how an action ended, the same as in JSON.
-pub fn outcome_text(outcome: ActionOutcome) -> &'static str {
-    match outcome {
-        ActionOutcome::Done => "done",
-        ActionOutcome::Started => "started",
-        ActionOutcome::HandedOver => "left",
-        ActionOutcome::Failed => "failed",
-        ActionOutcome::Unverified => "unverified",
-        ActionOutcome::Dropped => "dropped",
-        ActionOutcome::Interrupted => "interrupted",
-    }
+/// Returns the word that JSON has for something.
+pub(super) fn word(of: &impl Serialize) -> String {
+    serde_json::to_value(of).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+pub fn outcome_text(outcome: ActionOutcome) -> String {
+    word(&outcome)
 }
 
 /// Returns what is done by a kind of action, for people.
@@ -95,15 +92,6 @@ pub fn action_text(kind: ActionKind) -> &'static str {
         ActionKind::Create => "create",
         ActionKind::DeleteLocal => "delete locally",
         ActionKind::DeleteCloud => "delete from storage",
-    }
-}
-
-/// Returns the word for a kind of action, the same as in JSON.
-pub fn kind_text(kind: ActionKind) -> &'static str {
-    match kind {
-        ActionKind::Create => "create",
-        ActionKind::DeleteLocal => "delete_local",
-        ActionKind::DeleteCloud => "delete_cloud",
     }
 }
 

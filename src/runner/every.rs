@@ -11,7 +11,6 @@ use crate::apply::StopFile;
 use crate::report;
 use crate::report::{Exit, Failure, RunHistory};
 use chrono::{DateTime, Utc};
-use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
 use std::io;
@@ -46,6 +45,7 @@ pub async fn run_every(
     let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
     let (shown, site) = watch::channel(Shown::new(every, order.settings.deadline.unwrap_or(Duration::MAX)));
     let (wanted, asked) = mpsc::channel(vm::WAITING_MAX);
+    let runs = site.clone();
     let mut server = None;
     if let Some(address) = address {
         server = Some(listen(address, site, wanted, host.clock).await?);
@@ -59,7 +59,7 @@ pub async fn run_every(
             Ok(exit)
         }
         never = service::stay_alive() => match never {},
-        never = vm::answer_all(host, order, asked) => match never {},
+        never = vm::answer_all(host, order, asked, runs) => match never {},
     }
 }
 
@@ -71,7 +71,7 @@ async fn listen(
 ) -> Result<Server, Failure> {
     let answer = move |asked: Asked| -> BoxFuture<'static, Option<Answer>> {
         if let Some(vm) = vm::vm_of(&asked.path) {
-            return Box::pin(vm::asked(vm, wanted.clone()).map(Some));
+            return Box::pin(vm::asked(vm, wanted.clone()));
         }
         let answer = site::answer(&site.borrow(), clock(), &asked.path, asked.accept.as_deref());
         Box::pin(ready(answer))

@@ -136,6 +136,13 @@ impl<'a> Query<'a> {
     }
 }
 
+/// Returns how it fails that no VM is meant by a pattern.
+pub(super) fn not_there(pattern: &Pattern) -> Failure {
+    Failure::new(format!("{pattern}: no VM that this user can see is meant")).hint(
+        "name its whole UUID, or its alias with * and ? for what may vary, upper and lower case as they are",
+    )
+}
+
 /// Plans the same VMs at the same instant with other policies, and compares.
 pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> Comparison {
     let plan = plan::plan(before, &planned.inventory, planned.request);
@@ -228,9 +235,7 @@ impl<'a> Reading<'a> {
         }
         self.missing.retain(|pattern| !unreadable.iter().any(|vm| pattern.means(vm.id, &vm.alias)));
         if let Some(missing) = self.missing.first() {
-            return Err(Failure::new(format!("{missing}: no VM that this user can see is meant")).hint(
-                "name its whole UUID, or its alias with * and ? for what may vary, upper and lower case as they are",
-            ));
+            return Err(not_there(missing));
         }
         unreadable.retain(|vm| selection.has(vm.id, &vm.alias));
         Ok(unreadable)

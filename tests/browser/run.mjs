@@ -103,8 +103,8 @@ try {
   await test('what the script draws is what was there without it', async () => {
     const look = page => page.evaluate(() => ({
       cells: [...document.querySelectorAll('.year td[data-d]')].map(it => `${it.className} ${it.textContent}`),
-      edges: [...document.querySelectorAll('.chain .edge')].map(it => it.getAttribute('class')).sort(),
-      chips: [...document.querySelectorAll('.chain .wide .ch')].map(it => it.textContent),
+      edges: [...document.querySelectorAll('.chain .tall .edge')].map(it => it.getAttribute('class')).sort(),
+      chips: [...document.querySelectorAll('.chain .tall .ch')].map(it => it.textContent),
       rows: [...document.querySelectorAll('.tall tbody tr')].map(it => it.textContent),
       words: document.querySelector('.way').textContent, now: document.querySelector('.now').textContent,
       ends: [...document.querySelectorAll('.ends span')].map(it => it.textContent),
@@ -176,8 +176,8 @@ try {
         const place = months.findIndex(cell => cell === month);
         assert.deepEqual(months.slice(place, place + 3), [month, stored, size]);
       }
-      const sentence = text.slice(text.indexOf('You can go back')).replace(/\s+/g, ' ').trim();
-      assert.equal((await page.locator('.says').first().innerText()).trim(), sentence);
+      const sentences = text.slice(text.indexOf('You can go back')).trim().split('\n\n').map(it => it.replace(/\s+/g, ' '));
+      assert.deepEqual((await page.locator('.says').allInnerTexts()).map(it => it.trim()), sentences);
     });
   });
 
@@ -276,6 +276,7 @@ try {
         await page.getByRole('link', { name: 'web-1', exact: true }).click();
         await page.locator('.timeline').waitFor();
         assert.match(await page.locator('.way').first().innerText(), /^Back to [^]*fifo vms backups/);
+        assert.match(await page.locator('main').innerText(), /The last run that has ended\s+Ended [\d-]+ [\d:]+ UTC\. reconcile: /);
       });
       await accessible('running', url);
     } finally { child.kill(); }

@@ -106,6 +106,9 @@ fn the_reported_state_of_vms_is_the_one_after_the_run() {
     for word in ["Last run: done", "vm-1", "safe", "backup ", " is complete"] {
         assert!(page.contains(word), "{word} is not in\n{page}");
     }
+    let (status, page) = got(run.address, &format!("/vm/{}", cloud.vms[0].id)).unwrap();
+    assert!(status == 200 && page.contains("create, done: backup "), "{status}\n{page}");
+    assert_eq!(got(run.address, "/vm/00000000-0000-4000-8000-000000000000").unwrap().0, 404);
     run.end("TERM").code(0);
 }
 
@@ -166,6 +169,7 @@ fn a_fifo_that_is_down_is_outlived_and_what_was_known_stays() {
     });
     assert_eq!(metrics.of("fifo_retain_vm_safe").len(), 1);
     run.until_health(503, "FiFo answered 503");
+    assert_eq!(got(run.address, "/vm/00000000-0000-4000-8000-000000000000").unwrap().0, 503);
     cloud.fifo.running().with(|state| state.faults.rules.clear());
     run.until_health(200, "ok: ");
     run.end("TERM");

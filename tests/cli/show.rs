@@ -1,4 +1,6 @@
+use crate::cloud::Cloud;
 use crate::harness::{AT, Fifo, Folder};
+use crate::terminal::Terminal;
 use serde_json::Value;
 
 #[test]
@@ -46,4 +48,13 @@ fn as_markdown_each_vm_has_a_table() {
     let ended = folder.ask(&fifo, &["--format", "markdown", "show", "app-1", "--at", AT]).code(0);
     assert!(ended.out.starts_with("**Shown: ") && ended.out.contains("\n| app-1 `"), "{}", ended.out);
     assert!(ended.out.contains("\n| backup | UUID | type | size | local | to restore |"), "{}", ended.out);
+}
+
+#[test]
+fn on_a_terminal_the_chains_are_drawn() {
+    let cloud = Cloud::of(1, 100);
+    let drawn = Terminal::start(&cloud, &["show", "vm-1"]).end().code(0).out;
+    assert!(drawn.contains("chains") && drawn.contains("newest first; "), "{drawn}");
+    let piped = cloud.folder.ask(&cloud.fifo, &["show", "vm-1"]).code(0).out;
+    assert!(!piped.contains("newest first; "), "{piped}");
 }

@@ -57,7 +57,10 @@ fn without_a_fifo_it_is_one_vm_a_policy_with_a_calendar_a_table_and_a_sentence()
       2027-05      19  247.9 GiB     10  51.9 GiB    23 h     1    10      15      2
 
     You can go back to any day of the last 7, any Sunday of the last 5 weeks, the 1st of each of the last 5
-    months; a restore reads at most 11 backups, 75.9 GiB; storage is 247.9 GiB in the end and goes on growing.
+    months; a restore reads at most 11 backups, 75.9 GiB; storage is 247.9 GiB in the end and does not settle
+    within the simulated time.
+
+    A day without a run costs no backup: the next run makes up for it; until then the newest one gets 47 h old.
     ");
     assert_eq!(alone(&folder(), &line).out, ended.out, "the same each time");
     let page = alone(&folder(), &[&["--format", "markdown"][..], &line].concat()).code(0).out;

@@ -29,7 +29,11 @@ impl Terminal {
         let mut command = Command::new("script");
         command.args(["-qec", &line.join(" "), "/dev/null"]);
         command.env_clear().envs(asking.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("TERM", kind).env("PATH", "/usr/bin:/bin").current_dir(asking.get_current_dir().unwrap());
+        command
+            .env("TERM", kind)
+            .env("LANG", "C.UTF-8")
+            .env("PATH", "/usr/bin:/bin")
+            .current_dir(asking.get_current_dir().unwrap());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let keys = child.stdin.take().unwrap();

@@ -1,6 +1,6 @@
 //! The year as twelve small tables: what can be restored on a day, and what became of the rest.
 
-use super::chains::{Drawing, Node};
+use super::super::drawing::{Drawing, Node, day_text};
 use chrono::{Datelike as _, NaiveDate};
 use maud::{Markup, html};
 
@@ -10,7 +10,6 @@ pub(super) const MONTHS: usize = 12;
 /// What happened on the days of a simulation besides backups.
 pub(super) struct Days<'a> {
     pub(super) count: usize,
-    /// The days without any run.
     pub(super) down: &'a [i64],
     /// The days on which uploads failed.
     pub(super) failed: &'a [i64],
@@ -90,5 +89,5 @@ fn cell(drawing: &Drawing, days: &Days<'_>, day: i64, today: i64) -> Markup {
 }
 
 fn title(date: NaiveDate, meaning: &str) -> Option<String> {
-    (!meaning.is_empty()).then(|| format!("{}: {meaning}", super::chains::day_text(date)))
+    (!meaning.is_empty()).then(|| format!("{}: {meaning}", day_text(date)))
 }

@@ -1,161 +1,13 @@
-//! Chains of backups as a drawing: a lane a tier, full backups and increments as nodes, lines to their parents, and the way of a
-//! restore through them. `simulation.js` draws the same of another day or backup.
+//! Chains of backups as a list with a graph beside it, and in words. `simulation.js` draws the same of another day or backup, and
+//! in columns where there is room.
 
-use crate::plan::bytes_text;
-use chrono::{Datelike as _, NaiveDate, TimeDelta};
+use super::super::drawing::{Drawing, Node, day_text};
 use maud::{Markup, PreEscaped, html};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-/// A day that does not come.
-pub(super) const NEVER: i64 = 99_999;
-
-/// So many are drawn: of more the oldest expired ones are left out, and of twice as many others the oldest.
-const DRAWN: usize = 40;
-
-/// Where the first column begins, and how far lanes and, at the most, columns are apart, in pixels.
-const LEFT: f64 = 92.0;
-const LANE: f64 = 50.0;
-const COLUMN_MAX: f64 = 44.0;
-const COLUMN_MIN: f64 = 28.0;
-/// The width that a drawing has at least, where there is room for it.
-const WIDTH: f64 = 1_300.0;
-/// The height of the bars of sizes.
-const BAR: f64 = 48.0;
-/// The height of a row of the list, and how far its lanes are apart.
+/// The height of a row, and how far its lanes are apart.
 const ROW: f64 = 34.0;
 const ROW_LANE: f64 = 24.0;
-
-/// Backups to draw.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Drawing {
-    /// The first day; the others are counted from it.
-    pub(super) day0: NaiveDate,
-    pub(super) lanes: Vec<Lane>,
-    /// Oldest first.
-    pub(super) nodes: Vec<Node>,
-    /// The UUID of each, and why it stays; none where they are not real.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) ids: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) why: Vec<String>,
-    /// The UUID of their VM.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) vm: Option<String>,
-}
-
-/// A tier.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Lane {
-    pub(super) name: String,
-    pub(super) letter: char,
-}
-
-/// One backup, with the days on which something becomes of it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Node {
-    pub(super) day: i64,
-    pub(super) minute: u32,
-    pub(super) lane: usize,
-    pub(super) parent: Option<usize>,
-    pub(super) is_full: bool,
-    pub(super) is_restorable: bool,
-    pub(super) size_bytes: Option<u64>,
-    pub(super) local_until: i64,
-    pub(super) needed_since: i64,
-    pub(super) expired_since: i64,
-    pub(super) gone: i64,
-}
-
-impl Serialize for Node {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let size = self.size_bytes.and_then(|size| i64::try_from(size).ok()).unwrap_or(-1);
-        let parent = self.parent.and_then(|parent| i64::try_from(parent).ok()).unwrap_or(-1);
-        let flags = i64::from(self.is_full) | i64::from(self.is_restorable) << 1;
-        let (minute, lane) = (i64::from(self.minute), i64::try_from(self.lane).unwrap_or(0));
-        let days = [self.local_until, self.needed_since, self.expired_since, self.gone];
-        serializer.collect_seq([self.day, minute, lane, parent, flags, size].into_iter().chain(days))
-    }
-}
-
-impl Drawing {
-    pub(super) fn date(&self, day: i64) -> NaiveDate {
-        self.day0.checked_add_signed(TimeDelta::days(day)).unwrap_or(self.day0)
-    }
-
-    /// Lists what is stored at the end of a day, oldest first.
-    pub(super) fn stored(&self, day: i64) -> Vec<usize> {
-        let is_stored = |&at: &usize| self.nodes[at].day <= day && day < self.nodes[at].gone;
-        (0..self.nodes.len()).filter(is_stored).collect()
-    }
-
-    /// Lists what is drawn of these.
-    fn drawn(&self, day: i64) -> Vec<usize> {
-        let mut stored = self.stored(day);
-        let expired = stored.iter().filter(|&&at| self.nodes[at].expired_since <= day).count();
-        let mut surplus = stored.len().saturating_sub(DRAWN).min(expired);
-        stored.retain(|&at| {
-            let goes = surplus > 0 && self.nodes[at].expired_since <= day;
-            surplus -= usize::from(goes);
-            !goes
-        });
-        stored.split_off(stored.len().saturating_sub(2 * DRAWN))
-    }
-
-    /// Finds the newest that can be restored at the end of a day.
-    pub(super) fn newest(&self, day: i64) -> Option<usize> {
-        self.stored(day).into_iter().rfind(|&at| self.nodes[at].is_restorable)
-    }
-
-    /// Lists what a restore reads, the full one first.
-    pub(super) fn way(&self, to: usize) -> Vec<usize> {
-        let parent = |at: &usize| self.nodes[*at].parent.filter(|parent| parent < at);
-        let mut way: Vec<usize> = std::iter::successors(Some(to), parent).collect();
-        way.reverse();
-        way
-    }
-
-    /// Names the moment of a backup: `Sun 5 Dec 2027, 01:00`.
-    pub(super) fn moment(&self, at: usize) -> String {
-        let node = &self.nodes[at];
-        format!("{}, {:02}:{:02}", day_text(self.date(node.day)), node.minute / 60, node.minute % 60)
-    }
-
-    fn size(&self, at: usize) -> String {
-        self.nodes[at].size_bytes.map_or_else(|| "size unknown".to_owned(), bytes_text)
-    }
-
-    /// Says what a restore reads: `7 backups, 76.0 GiB`.
-    pub(super) fn fetch(&self, way: &[usize]) -> String {
-        let sum = way.iter().try_fold(0_u64, |sum, &at| Some(sum.saturating_add(self.nodes[at].size_bytes?)));
-        let size = sum.map_or_else(|| "size unknown".to_owned(), bytes_text);
-        format!("{} backup{}, {size}", way.len(), if way.len() == 1 { "" } else { "s" })
-    }
-
-    fn lane_name(&self, at: usize) -> &str {
-        self.lanes.get(self.nodes[at].lane).map_or("", |lane| &lane.name)
-    }
-
-    fn letter(&self, at: usize) -> char {
-        self.lanes.get(self.nodes[at].lane).map_or('?', |lane| lane.letter)
-    }
-
-    /// Says what is worth knowing about a stored backup besides its size.
-    fn remark(&self, at: usize, day: i64) -> &'static str {
-        let node = &self.nodes[at];
-        match () {
-            () if !node.is_restorable => "cannot be restored",
-            () if node.expired_since <= day => "expired",
-            () if node.needed_since <= day => "for others",
-            () if day < node.local_until => "local",
-            () => "",
-        }
-    }
-}
-
-/// Writes a day: `Sun 5 Dec 2027`.
-pub(super) fn day_text(day: NaiveDate) -> String {
-    day.format("%a %-d %b %Y").to_string()
-}
 
 /// Draws a tier's shape: a square, a diamond, or a circle.
 pub(super) fn shape(lane: usize, x: f64, y: f64, size: f64, class: &str) -> Markup {
@@ -187,39 +39,25 @@ fn shape_class(node: &Node, day: i64) -> String {
     class
 }
 
-/// Draws what is stored at the end of a day, with the way to one of it: as columns, as a list, and in words.
+/// Draws what is stored at the end of a day, with the way to the newest of it.
 pub(super) fn figure(drawing: &Drawing, day: i64) -> Markup {
     let chosen = drawing.newest(day);
     let way = chosen.map(|chosen| drawing.way(chosen)).unwrap_or_default();
     html! {
         figure.chain {
-            div.wide tabindex="0" role="region" aria-label="The chains" { (columns(drawing, day, &way)) }
+            div.wide tabindex="0" role="region" aria-label="The chains" { }
             div.tall style={ "--lanes:" (drawing.lanes.len()) } { (list(drawing, day, &way)) }
-            figcaption.quiet { (left_out(drawing.stored(day).len() - drawing.drawn(day).len())) }
+            figcaption.quiet { (drawing.left_out(day)) }
         }
         div.way aria-live="polite" { (words(drawing, &way, day)) }
-    }
-}
-
-fn left_out(count: usize) -> String {
-    if count == 0 {
-        String::new()
-    } else {
-        format!("{count} more are stored, expired or older, and not drawn.")
     }
 }
 
 /// Says what is read, one step after the other.
 pub(super) fn words(drawing: &Drawing, way: &[usize], day: i64) -> Markup {
     let Some(&to) = way.last() else { return html! { p { "Nothing can be restored." } } };
-    let local = way.iter().rposition(|&at| day < drawing.nodes[at].local_until);
     html! {
-        p {
-            b { "Back to " (drawing.moment(to)) ":" } " " (drawing.fetch(way)) " to fetch; what the VM has written since is lost."
-            @if let Some(local) = local {
-                " " (still_local(way.len() - 1 - local))
-            }
-        }
+        p { b { "Back to " (drawing.moment(to)) ":" } " " (drawing.restore_text(way, day)) }
         ol { @for &at in way { li {
             (drawing.lane_name(at)) " of " (drawing.moment(at)) ": "
             @if drawing.nodes[at].is_full { b { "full" } } @else { "increment" }
@@ -233,64 +71,7 @@ pub(super) fn words(drawing: &Drawing, way: &[usize], day: i64) -> Markup {
     }
 }
 
-fn still_local(steps: usize) -> String {
-    match steps {
-        0 => "While its snapshot is on the hypervisor, nothing is fetched.".to_owned(),
-        1 => "While the hypervisor holds its snapshots, only the last one is fetched.".to_owned(),
-        steps => format!("While the hypervisor holds its snapshots, only the last {steps} are fetched."),
-    }
-}
-
-fn columns(drawing: &Drawing, day: i64, way: &[usize]) -> Markup {
-    let stored = drawing.drawn(day);
-    let lanes = drawing.lanes.len();
-    let count = f64::from(u32::try_from(stored.len().max(1)).unwrap_or(u32::MAX));
-    let step = ((WIDTH - LEFT - 10.0) / count).clamp(COLUMN_MIN, COLUMN_MAX).floor();
-    let width = (LEFT + step * count + 10.0).max(600.0);
-    let x = |at: usize| LEFT + step * (place(&stored, at) + 0.5);
-    let y = |at: usize| 30.0 + LANE * small(drawing.nodes[at].lane);
-    let days_y = 30.0 + LANE * small(lanes.saturating_sub(1)) + 36.0;
-    let (bars_y, height) = (days_y + 24.0 + BAR, days_y + 28.0 + BAR);
-    let largest = stored.iter().filter_map(|&at| drawing.nodes[at].size_bytes).max().unwrap_or(1).max(1);
-    let node = |place: usize, at: usize| {
-        let (node, x, y) = (&drawing.nodes[at], x(at), y(at));
-        let step_number = way.iter().position(|&other| other == at);
-        let bar = (ratio(node.size_bytes.unwrap_or(0), largest) * BAR).max(2.0).round();
-        let date = drawing.date(node.day);
-        let is_first =
-            place == 0 || drawing.date(drawing.nodes[stored[place - 1]].day).month() != date.month();
-        html! {
-            g class={ "b t" (node.lane) @if step_number.is_some() { " on" } } data-i=(at) {
-                @if is_first {
-                    path.month d={ "M" (x - step / 2.0) " 4V" (height) } {}
-                    text.mon x=(x) y=(days_y + 15.0) { (date.format("%b")) }
-                }
-                (shape(node.lane, x, y, 11.0, &shape_class(node, day)))
-                text.ch x=(x) y=(y + 4.0) { @match step_number { Some(number) => (number + 1), None => (drawing.letter(at)) } }
-                @if day < node.local_until { path.loc d={ "M" (x - 5.0) " " (y - 23.0) "h10l-5 6z" } {} }
-                text.day x=(x) y=(days_y) { (date.day()) }
-                rect.bar x=(x - 8.0) y=(bars_y - bar) width="16" height=(bar) {}
-            }
-        }
-    };
-    html! {
-        svg width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } class="picked" role="img"
-            aria-label={ (stored.len()) " backups stored on " (day_text(drawing.date(day))) } {
-            @for (lane, named) in drawing.lanes.iter().enumerate() {
-                @let y = 30.0 + LANE * small(lane);
-                path.lane d={ "M" (LEFT) " " (y) "H" (width) } {}
-                text.q x="0" y=(y + 4.0) { (short(&named.name)) }
-            }
-            text.q x="0" y=(bars_y) { "size" }
-            @for &at in &stored { @if let Some(parent) = drawing.nodes[at].parent.filter(|parent| stored.contains(parent)) {
-                path class={ "edge" @if way.contains(&at) { " on" } } d=(elbow(x(parent), y(parent), x(at), y(at))) {}
-            } }
-            @for (place, &at) in stored.iter().enumerate() { (node(place, at)) }
-        }
-    }
-}
-
-/// Draws the same with a row a backup, the newest first: a table with a graph beside it.
+/// Draws a row a backup, the newest first: a table with a graph beside it.
 fn list(drawing: &Drawing, day: i64, way: &[usize]) -> Markup {
     let mut stored = drawing.drawn(day);
     stored.reverse();
@@ -323,16 +104,7 @@ fn list(drawing: &Drawing, day: i64, way: &[usize]) -> Markup {
     }
 }
 
-/// Draws a line from a parent to its increment: down, then along the lane.
-fn elbow(x1: f64, y1: f64, x2: f64, y2: f64) -> String {
-    if y1 == y2 {
-        return format!("M{x1} {y1}H{x2}");
-    }
-    let bend = if y1 < y2 { y2 - 10.0 } else { y2 + 10.0 };
-    format!("M{x1} {y1}V{bend}Q{x1} {y2} {} {y2}H{x2}", x1 + 10.0)
-}
-
-/// Draws the same in the list, where time goes up.
+/// Draws a line from a parent up to its increment.
 fn branch(x1: f64, y1: f64, x2: f64, y2: f64) -> String {
     if x1 == x2 {
         return format!("M{x1} {y1}V{y2}");
@@ -358,11 +130,6 @@ pub(super) fn key(drawing: &Drawing, is_simulated: bool) -> Markup {
             li { "▾: still on the hypervisor" }
         }
     }
-}
-
-/// Cuts the name of a lane to the room that it has.
-fn short(name: &str) -> String {
-    super::super::escape::cut(name, 12)
 }
 
 fn place(stored: &[usize], at: usize) -> f64 {

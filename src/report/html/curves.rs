@@ -1,7 +1,8 @@
 //! What is stored, what is local, what a restore reads and how old the newest backup is, over the days of a simulation.
 
+use super::super::drawing::Drawing;
 use super::super::words::span_text;
-use super::chains::{Drawing, ratio, small};
+use super::chains::{ratio, small};
 use crate::plan::bytes_text;
 use crate::simulate::Day;
 use chrono::Datelike as _;
@@ -14,7 +15,6 @@ const AGES_DRAWN: i64 = 3;
 const LABEL: f64 = 15.0;
 const STORED_HEIGHT: f64 = 150.0;
 
-/// What curves are drawn of.
 pub(super) struct Curves<'a> {
     pub(super) drawing: &'a Drawing,
     pub(super) days: &'a [Day],
@@ -174,7 +174,6 @@ fn drawn(panel: &Panel, curves: &Curves<'_>, today: usize) -> Markup {
     }
 }
 
-/// Lists the firsts of the months.
 fn firsts(drawing: &Drawing, days: usize) -> Vec<(usize, chrono::NaiveDate)> {
     let dated = (0..days).map(|day| (day, drawing.date(i64::try_from(day).unwrap_or(0))));
     dated.filter(|(_, date)| date.day() == 1).collect()

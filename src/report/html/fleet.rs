@@ -1,14 +1,14 @@
 //! The page of all VMs: a line a VM, the most urgent first, with filters that are links and need no script.
 
-use super::super::status::{problems_text, verdict_text, worst_first};
+use super::super::groups::grouped;
+use super::super::status::{names, problems_text, state_text, verdict_text, worst_first};
 use super::super::style::Tone;
-use super::super::words::{age_text, counted, next_due_text, restore_text, vm_id, vm_name};
+use super::super::words::{age_text, counted, next_due_text, restore_text};
 use crate::insight::status::{Health, VmHealth};
 use crate::report::escape::visible;
 use maud::{Markup, PreEscaped, html};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// So many VMs are in a table.
 const ROWS: usize = 100;
 /// With more VMs than this a browser does not draw the tables that are out of sight.
 const MANY: usize = 500;
@@ -23,7 +23,7 @@ pub(in super::super) fn fleet(health: &Health, has_pages: bool) -> Markup {
     let places: BTreeMap<&str, usize> =
         hypervisors.keys().enumerate().map(|(place, name)| (*name, place)).collect();
     let mut filters = vec![filter(&vms, |vm| {
-        let word = state(vm);
+        let word = state_text(vm);
         (word.replace([' ', '(', ')'], "-"), word)
     })];
     filters.push(filter(&vms, |vm| match &vm.policy {
@@ -36,10 +36,8 @@ pub(in super::super) fn fleet(health: &Health, has_pages: bool) -> Markup {
     }));
     let targets: Vec<&Filter> = filters.iter().flatten().collect();
     let rules: String = targets.iter().map(|filter| filter.rules()).collect();
-    let mut seen = BTreeSet::new();
-    let twice: BTreeSet<&str> =
-        vms.iter().map(|vm| vm.alias.as_str()).filter(|alias| !seen.insert(*alias)).collect();
-    let groups = groups(&vms);
+    let names = names(&vms);
+    let groups = grouped(&vms, |vm| (state_text(vm), vm.policy.as_deref()), false);
     html! {
         section.fleet.many[vms.len() > MANY] aria-label="VMs" {
             style { (PreEscaped(rules)) }
@@ -47,12 +45,11 @@ pub(in super::super) fn fleet(health: &Health, has_pages: bool) -> Markup {
             nav aria-label="Filters" {
                 @for filters in filters.iter().filter(|filters| filters.len() > 1) { p { (links(filters, vms.len())) } }
             }
-            @for group in &groups { (section(group, &places, &twice, has_pages)) }
+            @for group in &groups { (section(group, &places, &names, has_pages)) }
         }
     }
 }
 
-/// Something that VMs are chosen by.
 struct Filter {
     class: String,
     text: String,
@@ -78,17 +75,11 @@ impl Filter {
 
 /// Counts VMs by what they are chosen by, in the order in which they come.
 fn filter(vms: &[&VmHealth], of: impl Fn(&VmHealth) -> (String, String)) -> Vec<Filter> {
-    let mut filters: Vec<Filter> = Vec::new();
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    for vm in vms {
-        let (class, text) = of(vm);
-        let place = *places.entry(class.clone()).or_insert_with(|| {
-            filters.push(Filter { class, text, count: 0 });
-            filters.len() - 1
-        });
-        filters[place].count += 1;
-    }
-    filters
+    let filter = |vms: Vec<&VmHealth>| {
+        let (class, text) = of(vms[0]);
+        Filter { class, text, count: vms.len() }
+    };
+    grouped(vms, |vm| of(vm).0, false).into_iter().map(filter).collect()
 }
 
 fn links(filters: &[Filter], all: usize) -> Markup {
@@ -98,35 +89,15 @@ fn links(filters: &[Filter], all: usize) -> Markup {
     }
 }
 
-/// Returns the word for how a VM stands.
-fn state(vm: &VmHealth) -> String {
-    let (_, state) = verdict_text(vm.verdict);
-    if vm.is_suspended { format!("{state} (suspended)") } else { state.to_owned() }
-}
-
-/// Puts VMs that stand alike under the same policy together.
-fn groups<'a>(vms: &[&'a VmHealth]) -> Vec<Vec<&'a VmHealth>> {
-    let mut groups: Vec<Vec<&VmHealth>> = Vec::new();
-    let mut places: BTreeMap<(String, Option<&str>), usize> = BTreeMap::new();
-    for vm in vms {
-        let place = *places.entry((state(vm), vm.policy.as_deref())).or_insert_with(|| {
-            groups.push(Vec::new());
-            groups.len() - 1
-        });
-        groups[place].push(vm);
-    }
-    groups
-}
-
 fn section(
     group: &[&VmHealth],
     places: &BTreeMap<&str, usize>,
-    twice: &BTreeSet<&str>,
+    names: &dyn Fn(&VmHealth) -> String,
     has_pages: bool,
 ) -> Markup {
     let Some(first) = group.first() else { return html! {} };
     let (tone, _) = verdict_text(first.verdict);
-    let state = state(first);
+    let state = state_text(first);
     let policy = first.policy.as_deref();
     let class = format!(
         "g {} p{}",
@@ -147,7 +118,7 @@ fn section(
                 table {
                     caption.sr { (state) ", " (policy.unwrap_or("no policy")) ", from " (place * ROWS + 1) " on" }
                     thead { tr { @for title in ["VM", "age", "newest", "to restore", "local", "hypervisor", "problems"] { th scope="col" { (title) } } } }
-                    tbody { @for vm in part { (row(vm, tone, places, twice, has_pages)) } }
+                    tbody { @for vm in part { (row(vm, tone, places, names, has_pages)) } }
                 }
             }
         }
@@ -158,15 +129,12 @@ fn row(
     vm: &VmHealth,
     tone: Tone,
     places: &BTreeMap<&str, usize>,
-    twice: &BTreeSet<&str>,
+    names: &dyn Fn(&VmHealth) -> String,
     has_pages: bool,
 ) -> Markup {
     let hypervisor = vm.hypervisor.as_deref().unwrap_or_default();
     let newest = vm.newest.as_ref();
-    let mut name = vm_name(&vm.alias, vm.uuid);
-    if twice.contains(vm.alias.as_str()) && !vm.alias.is_empty() {
-        name = format!("{name} {}", vm_id(&vm.alias, vm.uuid));
-    }
+    let name = names(vm);
     html! {
         tr class={ "h" (places.get(hypervisor).copied().unwrap_or(0)) } {
             th scope="row" { @match vm.uuid.filter(|_| has_pages) {
@@ -183,7 +151,6 @@ fn row(
     }
 }
 
-/// Shortens a hypervisor's UUID.
 fn short(hypervisor: &str) -> String {
     match hypervisor {
         "" => "none".to_owned(),

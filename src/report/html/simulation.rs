@@ -1,51 +1,27 @@
 //! The page of `simulate`: a year of each policy as it is played by the planner, to walk through day by day.
 
-use super::super::simulate::{letters, months, sentences};
+use super::super::drawing::{Drawing, day_text};
+use super::super::simulate::{Played, Year, months, sentences, years};
 use super::calendar::{Days, calendar};
-use super::chains::{self, Drawing, Lane, NEVER, Node};
+use super::chains;
 use super::curves::{Curves, curves};
 use super::{frame, part};
 use crate::plan::bytes_text;
-use crate::policy::{Diagnostic, Policies, Policy};
+use crate::policy::Diagnostic;
 use crate::report::doc::Block;
 use crate::report::escape::visible;
 use crate::report::words::{counted, span_text};
-use crate::simulate::{Day, PolicySimulation, Scenario, Simulation, StoredBackup, Story};
-use chrono::{DateTime, Timelike as _, Utc};
+use crate::simulate::{Day, Scenario, Simulation};
+use chrono::{DateTime, Utc};
 use maud::{Markup, PreEscaped, html};
 use serde::Serialize;
 use std::ops::Range;
-
-/// A simulation with the policies that it is of, and what became of one VM of each, in the same order.
-#[derive(Clone, Copy)]
-pub struct Played<'a> {
-    pub simulation: &'a Simulation,
-    pub policies: &'a Policies,
-    pub stories: &'a [Story],
-}
-
-/// One policy of it.
-#[derive(Clone, Copy)]
-struct Year<'a> {
-    policy: &'a Policy,
-    simulated: &'a PolicySimulation,
-    story: &'a Story,
-}
-
-impl<'a> Played<'a> {
-    fn year(&self, name: &str) -> Option<Year<'a>> {
-        let at = self.policies.iter().position(|policy| policy.name.as_str() == name)?;
-        let policy = self.policies.iter().nth(at)?;
-        let simulated = self.simulation.policies.iter().find(|simulated| simulated.policy == policy.name)?;
-        Some(Year { policy, simulated, story: self.stories.get(at)? })
-    }
-}
 
 /// Writes the whole page; with `before` the curves of both are laid over each other.
 pub fn page(after: Played<'_>, before: Option<Played<'_>>, scenario: &Scenario) -> String {
     let body =
         html! { main.sim { (heading(after.simulation, scenario)) (sections(after, before, scenario)) } };
-    frame("A year of backups", &body).into_string()
+    frame("A year of backups", &body, None)
 }
 
 /// Writes the page of `--listen`: what an edit changes beside an editor with one of some files, each a name and a text.
@@ -76,7 +52,7 @@ pub fn live_page(files: &[(String, String)], chosen: usize, page: Option<&str>, 
             } }
         }
     };
-    frame("Try a policy", &body).into_string()
+    frame("Try a policy", &body, None)
 }
 
 /// Writes what an edit changes.
@@ -131,20 +107,12 @@ fn heading(simulation: &Simulation, scenario: &Scenario) -> Markup {
 }
 
 fn sections(after: Played<'_>, before: Option<Played<'_>>, scenario: &Scenario) -> Markup {
-    let mut names: Vec<&str> = after.policies.iter().map(|policy| policy.name.as_str()).collect();
-    let old = before.iter().flat_map(|before| before.policies.iter()).map(|policy| policy.name.as_str());
-    names.extend(old);
-    names.sort_unstable();
-    names.dedup();
-    html! { @for name in names {
-        @let (new, old) = (after.year(name), before.and_then(|before| before.year(name)));
-        @if let Some(year) = new.or(old) { (section(year, old.filter(|_| new.is_some()), before.is_some() && new.is_none(), scenario)) }
-    } }
+    html! { @for (year, before, change) in years(after, before) { (section(year, before, change, scenario)) } }
 }
 
-fn section(year: Year<'_>, before: Option<Year<'_>>, is_gone: bool, scenario: &Scenario) -> Markup {
+fn section(year: Year<'_>, before: Option<Year<'_>>, change: &str, scenario: &Scenario) -> Markup {
     let Year { policy, simulated, story } = year;
-    let drawing = drawing(year, scenario);
+    let drawing = Drawing::of_story(story, policy, scenario.from);
     let count = story.days.len();
     let (today, index) = (i64::try_from(count).unwrap_or(1) - 1, count.saturating_sub(1));
     let day_of =
@@ -164,8 +132,6 @@ fn section(year: Year<'_>, before: Option<Year<'_>>, is_gone: bool, scenario: &S
         (vms, alias) if alias.is_empty() => counted(vms, "VM"),
         (vms, alias) => format!("{alias}, one of {}", counted(vms, "VM")),
     };
-    let change = if is_gone { ", a policy that is gone" } else { "" };
-    let says = sentences((simulated, policy), before.map(|before| (before.simulated, before.policy)));
     let data = Data {
         drawing: &drawing,
         days: story.days.iter().map(Numbers).collect(),
@@ -176,10 +142,7 @@ fn section(year: Year<'_>, before: Option<Year<'_>>, is_gone: bool, scenario: &S
     html! {
         section.policy data-policy=(policy.name) {
             h2 { (policy.name) " " span.quiet { (who) (change) } }
-            @for says in says { p.says { (strong(&says)) } }
-            @if let Some(missed) = story.missed_day {
-                p.says { (missed_text(missed)) }
-            }
+            @for says in sentences(year, before) { p.says { (strong(&says)) } }
             @if count == 0 { p { "No VM belongs to it." } } @else {
                 div.walk role="group" aria-label="The day looked at" {
                     div.go {
@@ -219,18 +182,6 @@ fn strong(says: &str) -> Markup {
     html! { @for (at, text) in parts.iter().enumerate() { @if at > 0 { "; " } (part(text)) } "." }
 }
 
-fn missed_text(missed: crate::simulate::MissedDay) -> String {
-    let age = span_text(missed.newest_age_secs);
-    match missed.backups {
-        0 => format!(
-            "A day without a run costs no backup: the next run makes up for it; until then the newest one gets {age} old."
-        ),
-        count => {
-            format!("A day without a run costs {}: the newest one gets {age} old.", counted(count, "backup"))
-        }
-    }
-}
-
 /// Says how a day stands. The script does the same.
 fn now(drawing: &Drawing, day: &Day, today: i64) -> Markup {
     let way = drawing.newest(today).map(|newest| drawing.way(newest)).unwrap_or_default();
@@ -241,45 +192,12 @@ fn now(drawing: &Drawing, day: &Day, today: i64) -> Markup {
         .map(|node| drawing.lanes[node.lane].name.as_str())
         .collect();
     html! {
-        b { (chains::day_text(day.date)) }
+        b { (day_text(day.date)) }
         span { (day.stored) " stored, " (bytes_text(day.stored_bytes)) }
         span { (day.local) " on the hypervisor, " (bytes_text(day.local_bytes)) }
         span { "newest: " (way.len()) " to fetch, " (bytes_text(day.restore_bytes)) }
         span { @if made.is_empty() { "nothing made" } @else { "made: " (made.join(", ")) } }
     }
-}
-
-/// Takes a story for a drawing: a lane a tier, and one more for what belongs to none.
-fn drawing(year: Year<'_>, scenario: &Scenario) -> Drawing {
-    let Year { policy, story, .. } = year;
-    let day0 = policy.zone.moment(scenario.from).date_naive();
-    let named = policy.tiers.iter().zip(letters(policy));
-    let mut lanes: Vec<Lane> = named
-        .map(|(tier, letter)| Lane { name: tier.name.to_string(), letter: letter.to_ascii_uppercase() })
-        .collect();
-    if story.backups.iter().any(|backup| backup.tier.is_none()) {
-        lanes.push(Lane { name: "no tier".to_owned(), letter: '·' });
-    }
-    let day_of = |instant: DateTime<Utc>| (policy.zone.moment(instant).date_naive() - day0).num_days();
-    let end_of = |instant: Option<DateTime<Utc>>| instant.map_or(NEVER, day_of);
-    let node = |backup: &StoredBackup| {
-        let taken = policy.zone.moment(backup.taken);
-        Node {
-            day: day_of(backup.taken),
-            minute: taken.hour() * 60 + taken.minute(),
-            lane: backup.tier.unwrap_or(policy.tiers.len()),
-            parent: backup.parent,
-            is_full: backup.is_full,
-            is_restorable: backup.is_restorable,
-            size_bytes: Some(backup.size_bytes),
-            local_until: end_of(backup.local_until),
-            needed_since: end_of(backup.needed_since),
-            expired_since: end_of(backup.expired_since),
-            gone: end_of(backup.pruned),
-        }
-    };
-    let nodes = story.backups.iter().map(node).collect();
-    Drawing { day0, lanes, nodes, ids: Vec::new(), why: Vec::new(), vm: None }
 }
 
 /// What the script draws other days from.

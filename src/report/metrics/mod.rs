@@ -12,6 +12,7 @@ use super::verify::known_metrics;
 use crate::insight::status::Health;
 use crate::report::RunHistory;
 use chrono::{DateTime, Utc};
+use std::fmt::Display;
 
 /// The ways of writing metrics down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,6 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Returns the value for `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -38,9 +38,7 @@ impl Dialect {
 pub struct Metric {
     /// Its full name, with unit and `_total`.
     pub name: &'static str,
-    /// The names of its labels, in order.
     pub labels: &'static [&'static str],
-    /// What it means, in a sentence.
     pub help: &'static str,
     samples: fn(&Scene<'_>) -> Vec<Sample>,
 }
@@ -61,26 +59,37 @@ pub fn text(history: &RunHistory, now: DateTime<Utc>, dialect: Dialect) -> Strin
     let scene = Scene { history, health };
     let mut out = String::new();
     for Metric { name, labels, help, samples } in METRICS {
-        let samples = samples(&scene);
-        if samples.is_empty() {
-            continue;
-        }
         let counted = name.strip_suffix("_total");
         let kind = if counted.is_some() { "counter" } else { "gauge" };
         let family = counted.filter(|_| dialect == Dialect::OpenMetrics).unwrap_or(name);
-        out.push_str(&format!("# HELP {family} {help}.\n# TYPE {family} {kind}\n"));
-        for (values, value) in samples {
-            let pair = |(label, value): (&&str, &String)| format!("{label}=\"{}\"", quoted(value));
-            let labels: Vec<String> = labels.iter().zip(&values).map(pair).collect();
-            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-            out.push_str(&format!("{name}{labels} {value}\n"));
-        }
+        let samples = samples(&scene)
+            .into_iter()
+            .map(|(values, value)| (labels.iter().copied().zip(values).collect(), value));
+        write(&mut out, (family, kind, help), name, samples);
     }
     out.push_str(&known_metrics(&history.verified));
     if dialect == Dialect::OpenMetrics {
         out.push_str("# EOF\n");
     }
     out
+}
+
+/// Writes a family by its name, kind and meaning, with its samples; nothing where there are none.
+pub(super) fn write<V: Display>(
+    out: &mut String,
+    (family, kind, help): (&str, &str, &str),
+    name: &str,
+    samples: impl Iterator<Item = (Vec<(&'static str, String)>, V)>,
+) {
+    for (at, (labels, value)) in samples.enumerate() {
+        if at == 0 {
+            out.push_str(&format!("# HELP {family} {help}.\n# TYPE {family} {kind}\n"));
+        }
+        let pair = |(label, value): &(&str, String)| format!("{label}=\"{}\"", quoted(value));
+        let labels: Vec<String> = labels.iter().map(pair).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        out.push_str(&format!("{name}{labels} {value}\n"));
+    }
 }
 
 /// Writes a label's value as both dialects quote it. An alias is free text.

@@ -8,7 +8,7 @@ use crate::inventory::VmId;
 use crate::plan::Status;
 use crate::policy::Name;
 use crate::report::RunSummary;
-use crate::report::words::{kind_text, outcome_text};
+use crate::report::words::word;
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +89,7 @@ pub const METRICS: [Metric; 27] = [
     metric("fifo_retain_vms", &["status"], "How many VMs have each status in the plan", |it| {
         let Some(overview) = &it.history.overview else { return Vec::new() };
         let count = |status| overview.vms_by_status.get(&status).copied().unwrap_or(0);
-        STATUSES.map(|(status, word)| (vec![word.to_owned()], count(status).to_string())).into()
+        STATUSES.map(|status| (vec![word(&status)], count(status).to_string())).into()
     }),
     // Of each VM.
     metric(
@@ -162,16 +162,15 @@ pub const METRICS: [Metric; 27] = [
     ),
 ];
 
-/// The statuses with their words in JSON.
-const STATUSES: [(Status, &str); 8] = [
-    (Status::Changes, "changes"),
-    (Status::UpToDate, "up_to_date"),
-    (Status::Waiting, "waiting"),
-    (Status::Blocked, "blocked"),
-    (Status::Unprotected, "unprotected"),
-    (Status::Conflict, "conflict"),
-    (Status::Fault, "fault"),
-    (Status::Unreadable, "unreadable"),
+const STATUSES: [Status; 8] = [
+    Status::Changes,
+    Status::UpToDate,
+    Status::Waiting,
+    Status::Blocked,
+    Status::Unprotected,
+    Status::Conflict,
+    Status::Fault,
+    Status::Unreadable,
 ];
 
 const fn metric(
@@ -207,7 +206,7 @@ fn vanished(run: &RunSummary) -> String {
 
 fn action_samples(counts: &BTreeMap<(ActionKind, ActionOutcome), u64>) -> Vec<Sample> {
     let sample = |(&(kind, ending), count): (&(ActionKind, ActionOutcome), &u64)| {
-        (vec![kind_text(kind).to_owned(), outcome_text(ending).to_owned()], count.to_string())
+        (vec![word(&kind), word(&ending)], count.to_string())
     };
     counts.iter().map(sample).collect()
 }

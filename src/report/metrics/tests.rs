@@ -1,10 +1,10 @@
 use super::*;
 use crate::apply::{ActionKind, ActionOutcome, ActionReport, Alarm, RunReport, VmRef, VmReport};
-use crate::insight::status::{BackupHealth, Health, NewestBackup, VmHealth};
+use crate::insight::status::{BackupHealth, VmHealth};
 use crate::insight::{Overview, TierHealth};
-use crate::inventory::{BackupId, VmId};
-use crate::plan::SnapshotUsage;
+use crate::inventory::VmId;
 use crate::plan::Status;
+use crate::report::tests::fixtures::{self, backup, health};
 use crate::report::{Exit, RunEnd, RunSummary};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,35 +12,24 @@ use std::time::Duration;
 use uuid::Uuid;
 
 fn at() -> DateTime<Utc> {
-    "2026-11-22T20:00:00Z".parse().unwrap()
+    fixtures::at("2026-11-22 21:00").to_utc()
 }
 
+/// A VM whose newest backup is 19 h old.
 fn vm(number: u128, alias: &str, verdict: BackupHealth) -> VmHealth {
-    let taken = (at() - TimeDelta::hours(19)).fixed_offset();
-    let newest = NewestBackup {
-        backup: BackupId::new(Uuid::from_u128(9)),
-        tier: Some("daily".into()),
-        taken,
-        age_secs: 19 * 3_600,
-        steps: 3,
-        size_bytes: Some(1 << 30),
-    };
     let is_managed = matches!(verdict, BackupHealth::Safe | BackupHealth::TooOld);
-    VmHealth {
+    let mut vm = VmHealth {
         uuid: Some(VmId::new(Uuid::from_u128(number))),
-        alias: alias.to_owned(),
-        hypervisor: None,
-        policy: is_managed.then(|| "grandfather".into()),
         verdict,
-        is_suspended: false,
-        newest: is_managed.then_some(newest),
-        max_age_secs: is_managed.then_some(26 * 3_600),
-        local: SnapshotUsage { snapshots: 2, size_bytes: 4096 },
-        unmanaged: SnapshotUsage::default(),
-        next_due: Vec::new(),
-        gaps: Vec::new(),
         notes: Vec::new(),
+        ..health(alias)
+    };
+    let newest = vm.newest.as_mut().unwrap();
+    (newest.taken, newest.age_secs) = ((at() - TimeDelta::hours(19)).fixed_offset(), 19 * 3_600);
+    if !is_managed {
+        (vm.policy, vm.newest, vm.max_age_secs) = (None, None, None);
     }
+    vm
 }
 
 fn overview(vms: Vec<VmHealth>) -> Overview {
@@ -49,7 +38,7 @@ fn overview(vms: Vec<VmHealth>) -> Overview {
     Overview {
         vms_by_status: [(Status::UpToDate, vms.len())].into(),
         tiers: tiers.map(|id| (id, vec![tier("weekly", None), tier("daily", Some(at()))])).collect(),
-        health: Health { at: at(), endpoint: "https://fifo".to_owned(), timezone: "UTC".to_owned(), vms },
+        ..fixtures::overview(vms)
     }
 }
 
@@ -70,7 +59,7 @@ fn a_run() -> RunSummary {
         step(ActionKind::DeleteLocal, ActionOutcome::Done),
         step(ActionKind::DeleteLocal, ActionOutcome::Failed),
     ];
-    let gone = [1, 2].map(|number| BackupId::new(Uuid::from_u128(number)));
+    let gone = [1, 2].map(backup);
     let alarm = Alarm::vanished(at(), &at_vm, ActionKind::DeleteLocal, gone[0], gone.to_vec());
     RunSummary {
         report: Some(RunReport {
@@ -99,7 +88,7 @@ fn a_vm_has_a_series_of_each_kind_and_a_tier_too() {
         format!("fifo_retain_vm_newest_restorable_timestamp_seconds{{{labels}}} 1795309200"),
         format!("fifo_retain_vm_max_age_seconds{{{labels}}} 93600"),
         format!("fifo_retain_vm_restore_steps{{{labels}}} 3"),
-        format!("fifo_retain_vm_restore_bytes{{{labels}}} 1073741824"),
+        format!("fifo_retain_vm_restore_bytes{{{labels}}} 3221225472"),
         format!("fifo_retain_vm_local_snapshots{{{labels}}} 2"),
         format!("fifo_retain_vm_local_bytes{{{labels}}} 4096"),
         format!("fifo_retain_newest_restorable_timestamp_seconds{{{labels},tier=\"daily\"}} 1795377600"),

@@ -1,4 +1,4 @@
-//! The same plan at every width, in Markdown and in HTML: the same facts, and nothing is cut silently.
+//! The same plan as text, as Markdown and as HTML: the same facts, and nothing is cut silently.
 
 use super::*;
 use crate::plan::VmPlan;
@@ -48,7 +48,7 @@ fn bare(text: &str) -> String {
 }
 
 #[test]
-fn a_plan_has_the_same_facts_at_every_width_in_markdown_and_in_html() {
+fn a_plan_has_the_same_facts_in_text_in_markdown_and_in_html() {
     for vms in [12, 200] {
         let mut plan = cloud();
         let numbered =
@@ -57,10 +57,6 @@ fn a_plan_has_the_same_facts_at_every_width_in_markdown_and_in_html() {
         for detail in [Detail::Usual, Detail::Full] {
             let doc = plan_doc(&plan, detail);
             let wide = text_of(&doc, 10_000, detail, Styles::plain());
-            for columns in [60, 80, 120, 200] {
-                let text = text_of(&doc, columns, detail, Styles::plain());
-                assert_eq!(letters(&text), letters(&wide), "{vms} VMs at {columns} columns");
-            }
             let written =
                 [wide, markdown::written(&doc, None, None), html::page("", "", &doc, &maud::html! {}, "")]
                     .map(|it| bare(&it));

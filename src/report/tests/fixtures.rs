@@ -17,11 +17,11 @@ use crate::report::{Exit, RunEnd, RunSummary};
 use chrono::{DateTime, FixedOffset};
 use uuid::Uuid;
 
-pub(super) fn at(text: &str) -> DateTime<FixedOffset> {
+pub(in crate::report) fn at(text: &str) -> DateTime<FixedOffset> {
     DateTime::parse_from_rfc3339(&format!("{}:00+01:00", text.replace(' ', "T"))).unwrap()
 }
 
-pub(super) fn backup(n: u128) -> BackupId {
+pub(in crate::report) fn backup(n: u128) -> BackupId {
     BackupId::new(Uuid::from_u128(n << 96))
 }
 
@@ -188,7 +188,7 @@ pub(super) fn pruned(alias: &str, deletes: u128) -> VmPlan {
 }
 
 /// A VM that is too old, with a note.
-pub(super) fn health(alias: &str) -> VmHealth {
+pub(in crate::report) fn health(alias: &str) -> VmHealth {
     let newest = NewestBackup {
         backup: backup(9),
         tier: Some("daily".into()),
@@ -214,7 +214,7 @@ pub(super) fn health(alias: &str) -> VmHealth {
     }
 }
 
-pub(super) fn overview(vms: Vec<VmHealth>) -> Overview {
+pub(in crate::report) fn overview(vms: Vec<VmHealth>) -> Overview {
     let at = at("2026-11-22 21:00").to_utc();
     let health = Health { at, endpoint: "https://fifo".to_owned(), timezone: "UTC".to_owned(), vms };
     Overview { health, vms_by_status: Default::default(), tiers: Default::default() }

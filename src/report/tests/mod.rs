@@ -1,7 +1,8 @@
 //! What every report keeps to, whatever the VMs are called.
 
 mod facts;
-mod fixtures;
+pub(super) mod fixtures;
+mod graph;
 mod markdown;
 mod pages;
 mod plan;
@@ -93,7 +94,7 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
             super::status::document(&status, Some(&stop), StatusView::All, Some(foreign), Detail::Usual),
         ),
         ("status -q", super::status::document(&status, None, StatusView::All, None, Detail::Brief)),
-        ("show -v", super::show::document(&explained, None, Some(foreign), Detail::Full)),
+        ("show -v", super::show::document(&explained, None, Some(foreign), Detail::Full, None)),
     ];
     let mut reports = Vec::new();
     for (name, doc) in &documents {
@@ -113,7 +114,7 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
     let mut history = RunHistory { safety_stop: Some(stop), ..RunHistory::default() };
     history.enter(summary);
     reports.push(("page".to_owned(), page::page(&history, time)));
-    reports.push(("VM's page".to_owned(), super::html::vm::page(&explained, &[], Some(foreign))));
+    reports.push(("VM's page".to_owned(), super::html::vm::page(&explained, &[], Some(foreign), None)));
     reports.push(("fleet".to_owned(), page::status_page(&status, &Default::default(), None, foreign)));
     reports.push(("metrics".to_owned(), metrics::text(&history, time, metrics::Dialect::Prometheus)));
     reports

@@ -5,9 +5,10 @@ use crate::insight::status::BackupHealth;
 use crate::inventory::VmId;
 use crate::plan::Prune;
 use crate::policy::{Policies, SourceFile, parse};
-use crate::report::html::simulation::{Played, findings, live_page, page};
+use crate::report::html::simulation::{findings, live_page, page};
 use crate::report::html::vm;
 use crate::report::page::status_page;
+use crate::report::simulate::Played;
 use crate::simulate::{Scenario, simulate_with_stories};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -58,7 +59,7 @@ fn markup_in_names_and_policies_is_text() {
     let evil = "</script><img src=x onerror=alert(1)>";
     let pages = [
         status_page(&overview(vec![health(evil)]).health, &Default::default(), None, evil),
-        vm::page(&explained(evil, evil), &[evil.to_owned()], Some(evil)),
+        vm::page(&explained(evil, evil), &[evil.to_owned()], Some(evil), None),
         live_page(&[(evil.to_owned(), format!("{evil}</textarea>"))], 0, None, ""),
         findings(
             parse(&[SourceFile { name: evil.to_owned(), bytes: evil.into() }]).unwrap_err().diagnostics(),

@@ -61,7 +61,7 @@ fn the_page_is_as_urgent_as_the_worst_of_it_and_needs_nothing_from_outside() {
         "Backups of https://fifo, read as `ops`, API version 3",
         "<summary>What is wrong with 3 VMs, and what to do</summary>",
         "too old: 3 VMs<span class=\"quiet\"> · grandfather, at most 26 h old</span>",
-        "<summary>action failed: 1</summary>",
+        "<summary>What the last run did: 1 action</summary>",
         "those of backups in UTC.",
     ] {
         assert!(page.contains(words), "{words} is not in\n{page}");
@@ -82,4 +82,31 @@ fn before_the_first_run_there_is_a_page_too_and_no_alias_writes_html() {
     let overview = Some(overview(vec![health("<script>alert(1)</script>\"'&")]));
     let page = page::page(&RunHistory { overview, ..RunHistory::default() }, now);
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
+}
+
+#[test]
+fn the_page_of_a_vm_says_what_the_last_run_did_to_it_and_what_was_being_uploaded_then() {
+    let mut done = run("web-1", Exit::SomeFailed, "no slot was free");
+    let note = Note::vm(NoteCode::InProgress, "a daily has been uploading since 01:02, 3.1 GiB so far");
+    done.overview.as_mut().unwrap().health.vms[0].notes.push(note);
+    let mut history = RunHistory { next_run: Some(done.began), ..RunHistory::default() };
+    history.enter(done);
+    let mut explained = explained("web-1", "by hand");
+    let page = |explained: &_| super::super::html::vm::page(explained, &[], None, Some(&history));
+    let (its, fleet) = (page(&explained), page::page(&history, at("2026-11-22 21:00").to_utc()));
+    explained.vms[0].uuid = None;
+    let others = page(&explained);
+    for words in [
+        "Ended 2026-11-22 20:00:00 UTC. reconcile: some_failed",
+        "The next run begins 2026-11-22 20:00:00 UTC",
+    ] {
+        assert!(its.contains(words) && others.contains(words), "{words} is not in\n{its}");
+    }
+    let uploads = "a daily has been uploading since 01:02, 3.1 GiB so far (as of 2026-11-22 20:00:00 UTC)";
+    assert!(its.contains("create, failed: no slot was free") && its.contains(uploads), "{its}");
+    assert!(fleet.contains(&format!("web-1: {uploads}")), "{fleet}");
+    assert!(
+        others.contains("It did nothing to this VM.") && !others.contains("no slot was free"),
+        "{others}"
+    );
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::report::layout::width;
 
 fn text(detail: Detail, columns: usize) -> String {
-    let doc = crate::report::show::document(&explained("web-1", "by hand"), None, None, detail);
+    let doc = crate::report::show::document(&explained("web-1", "by hand"), None, None, detail, None);
     text_of(&doc, columns, detail, Styles::plain())
 }
 
@@ -53,7 +53,7 @@ fn no_line_is_wider_than_the_terminal_however_deep_the_chain_and_no_word_is_lost
         deep.vms[0].backups.push(next);
     }
     let written = |columns| {
-        let doc = crate::report::show::document(&deep, None, None, Detail::Full);
+        let doc = crate::report::show::document(&deep, None, None, Detail::Full, None);
         text_of(&doc, columns, Detail::Full, Styles::plain())
     };
     let wide = letters(&written(1_000));

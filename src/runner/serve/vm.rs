@@ -2,8 +2,9 @@
 
 use super::super::fifo::FirstContact;
 use super::super::host::Host;
-use super::super::read::{KeptVms, Planned, Query, Selection};
+use super::super::read::{KeptVms, Planned, Query, Selection, not_there};
 use super::super::run::Order;
+use super::super::site::Shown;
 use super::Answer;
 use crate::insight::show::{enter_expiry_dates, explain};
 use crate::inventory::VmId;
@@ -14,13 +15,13 @@ use crate::report::html::vm::page;
 use crate::report::stop::headline;
 use std::convert::Infallible;
 use std::future::pending;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// So many may wait; more are refused.
 pub(in super::super) const WAITING_MAX: usize = 8;
 
-/// A VM whose page is asked for.
-pub(in super::super) type Wanted = (VmId, oneshot::Sender<Answer>);
+/// A VM whose page is asked for; the answer to one that is not there is none.
+pub(in super::super) type Wanted = (VmId, oneshot::Sender<Option<Answer>>);
 
 /// Returns the VM whose page a path is.
 pub(in super::super) fn vm_of(path: &str) -> Option<VmId> {
@@ -28,9 +29,9 @@ pub(in super::super) fn vm_of(path: &str) -> Option<VmId> {
 }
 
 /// Asks for a page, and waits for it.
-pub(in super::super) async fn asked(vm: VmId, wanted: mpsc::Sender<Wanted>) -> Answer {
+pub(in super::super) async fn asked(vm: VmId, wanted: mpsc::Sender<Wanted>) -> Option<Answer> {
     let (answer, answered) = oneshot::channel();
-    let busy = || text("others are being answered; try again in a moment".to_owned());
+    let busy = || Some(text("others are being answered; try again in a moment".to_owned()));
     match wanted.try_send((vm, answer)) {
         Ok(()) => answered.await.unwrap_or_else(|_| busy()),
         Err(_) => busy(),
@@ -42,12 +43,14 @@ pub(in super::super) async fn answer_all(
     host: &Host,
     order: &Order<'_>,
     mut wanted: mpsc::Receiver<Wanted>,
+    shown: watch::Receiver<Shown>,
 ) -> Infallible {
     while let Some((vm, answer)) = wanted.recv().await {
-        let page = page_of(host, order, vm).await;
-        let page = match page {
-            Ok(body) => Answer { is_well: true, content_type: "text/html; charset=utf-8", body },
-            Err(failure) => text(failure.text()),
+        let page = match page_of(host, order, vm, &shown).await {
+            Ok(page) => {
+                page.map(|body| Answer { is_well: true, content_type: "text/html; charset=utf-8", body })
+            }
+            Err(failure) => Some(text(failure.text())),
         };
         // Whoever asked may have gone.
         let _ = answer.send(page);
@@ -59,7 +62,13 @@ fn text(line: String) -> Answer {
     Answer { is_well: false, content_type: "text/plain; charset=utf-8", body: line + "\n" }
 }
 
-async fn page_of(host: &Host, order: &Order<'_>, vm: VmId) -> Result<String, Failure> {
+/// Writes the page of a VM; `None` where this user sees no such VM.
+async fn page_of(
+    host: &Host,
+    order: &Order<'_>,
+    vm: VmId,
+    shown: &watch::Receiver<Shown>,
+) -> Result<Option<String>, Failure> {
     let policies = (order.policies)()?;
     let target = (order.fifo)()?;
     let stop = host.safety_stop(&target.name());
@@ -70,9 +79,12 @@ async fn page_of(host: &Host, order: &Order<'_>, vm: VmId) -> Result<String, Fai
     let query = Query { host, policies: &policies, fifo: &fifo, selection: &selection, at: None, prune };
     let read = query.plan(KeptVms::All, false).await;
     fifo.close().await?;
-    let Planned { plan, inventory, identity, request, .. } = read?;
+    let Planned { plan, inventory, identity, request, .. } = match read {
+        Err(failure) if selection.vms.iter().any(|it| failure == not_there(it)) => return Ok(None),
+        read => read?,
+    };
     let mut explained = explain(&plan, &policies, &inventory, request);
     enter_expiry_dates(&mut explained, &policies, &inventory);
     let alarms: Vec<String> = stop.iter().map(headline).collect();
-    Ok(page(&explained, &alarms, Some(&identity)))
+    Ok(Some(page(&explained, &alarms, Some(&identity), Some(&shown.borrow().history))))
 }
