@@ -21,7 +21,7 @@ mod write;
 pub use event::{
     ActionReport, Event, EventKind, Observer, RunReport, SlotHolder, SlotUse, VmReport, Waiting, schema,
 };
-pub use executor::{Approval, Clock, Executor, ExecutorSettings};
+pub use executor::{Approval, Clock, Executor, ExecutorSettings, Headers, Proof};
 pub use outcome::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
 pub use run::WITNESSES;
 pub(crate) use state::open_state_file;

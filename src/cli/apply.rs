@@ -6,6 +6,7 @@ use super::files::{self, Put};
 use super::options::Format;
 use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
+use super::store::StoreArgs;
 use super::value::timeout;
 use crate::apply::{ExecutorSettings, Timing};
 use crate::report::{Exit, Failure};
@@ -63,6 +64,9 @@ pub(super) struct ExecuteArgs {
 
     #[command(flatten)]
     pub(super) prune: PruneArgs,
+
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
 }
 
 /// The arguments of every command that carries a plan out and reports the result.
@@ -103,6 +107,7 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Fai
         handed_over_after: None,
         policies: &policies,
         fifo: &|| connect::target(context),
+        store: &|| args.execute.store.open_if_given(context),
     };
     let reporting = args.reporting.open(context)?;
     Ok(run_once(&context.host, &order, reporting).await)

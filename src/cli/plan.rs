@@ -5,6 +5,7 @@ use super::context::Context;
 use super::files::{self, Put};
 use super::options::Format;
 use super::policies;
+use super::store::StoreArgs;
 use super::value::{instant, max_bytes};
 use crate::plan::{Plan, Prune};
 use crate::policy::Pattern;
@@ -14,6 +15,7 @@ use crate::report::{Exit, Failure};
 use crate::report::{change, diff, json};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
+use crate::runner::proofs::Proofs;
 use crate::runner::read::{KeptVms, Planned, Query, Selection, compare_with};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -62,6 +64,9 @@ pub struct PlanArgs {
     #[command(flatten)]
     prune: PruneArgs,
 
+    #[command(flatten)]
+    store: StoreArgs,
+
     /// Save the plan to a file, as JSON that can be applied later; - is standard output, which then has nothing else
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -96,10 +101,13 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
     let stop = context.host.safety_stop(&target.name());
     let fifo = target.open(&context.host, FirstContact::FailFast).await?;
     let selection = args.planning.selection();
+    let proofs = Proofs::open(&context.host, &target.name(), args.store.open_if_given(context)?);
+    proofs.refresh(false).await;
     let query = Query {
         host: &context.host,
         policies: &policies,
         fifo: &fifo,
+        proofs: &proofs,
         selection: &selection,
         at: args.at,
         prune: args.prune.switch(),

@@ -3,7 +3,7 @@
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::store::{Opened, StoreArgs};
+use super::store::StoreArgs;
 use super::value::instant;
 use super::verify::{known, save, store_failure};
 use crate::policy::Pattern;
@@ -12,6 +12,7 @@ use crate::report::{Exit, Failure};
 use crate::report::{json, markdown, verify as reports};
 use crate::runner::fifo::{Fifo, FirstContact};
 use crate::runner::output::print;
+use crate::runner::proofs::OpenedStore;
 use crate::verify::{Rehearsal, RehearseError, Restored, clean, rehearse};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -49,7 +50,7 @@ pub struct RehearseArgs {
 
 pub(super) async fn run(args: &RehearseArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
-    let Opened { store, name: store_name } = args.store.open(context)?;
+    let OpenedStore { store, name: store_name } = args.store.open(context)?;
     let target = connect::target(context)?;
     let state_dir = context.host.made_state_dir()?.to_owned();
     let _lock = lock(&state_dir, &args.into)?;

@@ -14,6 +14,7 @@ use crate::report::{Exit, Failure};
 use crate::report::{json, show, stop as safety_stop, verify as proofs};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
+use crate::runner::proofs::Proofs;
 use crate::runner::read::{KeptVms, Planned, Query, Selection};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -41,9 +42,9 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     let fifo = target.open(&context.host, FirstContact::FailFast).await?;
     let selection = Selection { vms: args.vms.clone(), allow_empty: false };
     // What a run with `--prune` would do is told as well.
-    let (host, at) = (&context.host, args.at);
-    let query =
-        Query { host, policies: &policies, fifo: &fifo, selection: &selection, at, prune: Prune::REQUESTED };
+    let (host, at, prune) = (&context.host, args.at, Prune::REQUESTED);
+    let proofs = &Proofs::open(host, &target.name(), None);
+    let query = Query { host, policies: &policies, fifo: &fifo, proofs, selection: &selection, at, prune };
     let Planned { plan, inventory, identity, request, .. } = query.plan(KeptVms::All, false).await?;
     fifo.close().await?;
     let mut explained = explain(&plan, &policies, &inventory, request);

@@ -6,12 +6,14 @@ use super::options::Format;
 use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
 use super::value::{address, change_rate, instant, interval, size, span};
+use crate::plan::Prune;
 use crate::policy::{Policies, parse};
 use crate::report;
 use crate::report::html::simulation::{Played, page};
 use crate::report::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
+use crate::runner::proofs::Proofs;
 use crate::runner::read::{KeptVms, Planned, Query};
 use crate::runner::serve::desk::{self, Desk};
 use crate::simulate::{Scenario, simulate, simulate_with_stories};
@@ -119,9 +121,12 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
 }
 
 async fn read(args: &SimulateArgs, context: &Context, policies: &Policies) -> Result<Planned, Failure> {
-    let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;
+    let target = connect::target(context)?;
+    let fifo = target.open(&context.host, FirstContact::FailFast).await?;
     let (host, selection, at) = (&context.host, args.planning.selection(), args.from);
-    let query = Query { host, policies, fifo: &fifo, selection: &selection, at, prune: Default::default() };
+    let proofs = &Proofs::open(host, &target.name(), None);
+    let (selection, prune) = (&selection, Prune::default());
+    let query = Query { host, policies, fifo: &fifo, proofs, selection, at, prune };
     let read = query.plan(KeptVms::All, false).await?;
     fifo.close().await?;
     Ok(read)

@@ -16,6 +16,7 @@ use crate::report::{Exit, Failure, RunHistory};
 use crate::report::{json, verify as proofs};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
+use crate::runner::proofs::Proofs;
 use crate::runner::read::Query;
 use crate::runner::reporting::metrics_text;
 use chrono::{DateTime, Utc};
@@ -57,6 +58,7 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
         host,
         policies: &policies,
         fifo: &fifo,
+        proofs: &Proofs::open(host, &target.name(), None),
         selection: &selection,
         at: args.at,
         prune: Prune::default(),

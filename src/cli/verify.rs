@@ -4,7 +4,7 @@ use super::apply::write_metrics;
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::store::{Opened, StoreArgs};
+use super::store::StoreArgs;
 use super::value::{rate, size};
 use crate::policy::Pattern;
 use crate::report::text::write;
@@ -13,6 +13,7 @@ use crate::report::{json, markdown, verify as reports};
 use crate::runner::fifo::{Fifo, FirstContact};
 use crate::runner::host::Host;
 use crate::runner::output::{bars, print};
+use crate::runner::proofs::OpenedStore;
 use crate::store::StoreError;
 use crate::verify::{Depth, Known, Options, Progress, Question, Report, Shard, VerifyError, merge, verify};
 use clap::{Args, ValueEnum};
@@ -102,7 +103,7 @@ pub(super) async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Fa
 }
 
 async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
-    let Opened { store, name: store_name } = args.store.open(context)?;
+    let OpenedStore { store, name: store_name } = args.store.open(context)?;
     let target = connect::target(context)?;
     let fifo = target.open(&context.host, FirstContact::FailFast).await?;
     let state_dir = context.host.made_state_dir()?.to_owned();

@@ -36,6 +36,7 @@ fn wording(note: &Note) -> (Tone, &'static str, Shown) {
         NoteCode::Stuck => (Alarm, "stuck", InFull),
         NoteCode::Hollow => (Alarm, "hollow", InFull),
         NoteCode::FailedBackup => (Alarm, "failed", InFull),
+        NoteCode::Broken => (Alarm, "broken", Always),
         NoteCode::Unrestorable => (Alarm, "unrestorable", InFull),
         NoteCode::OverPruneLimit => (Alarm, "not pruned", Always),
         NoteCode::OrphanedSnapshot => (Alarm, "orphaned", InFull),

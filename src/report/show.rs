@@ -151,6 +151,7 @@ fn standing_text(backup: &BackupExplanation) -> (Tone, &'static str) {
         ReportedStanding::Hollow => (Tone::Alarm, "hollow "),
         ReportedStanding::Stuck => (Tone::Alarm, "stuck "),
         ReportedStanding::Unverified => (Tone::Alarm, "unverified "),
+        ReportedStanding::Broken => (Tone::Alarm, "broken "),
         ReportedStanding::Unreadable => (Tone::Alarm, "unreadable "),
     }
 }

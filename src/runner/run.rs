@@ -7,6 +7,7 @@ use super::host::Host;
 use super::interrupt::Interrupt;
 use super::journal::Journal;
 use super::output;
+use super::proofs::{OpenedStore, Proofs};
 use super::read::{KeptVms, Planned, Query, Selection};
 use super::reporting::Reporting;
 use super::safety_stop::{AlarmRecorder, refuse_if_set};
@@ -42,6 +43,8 @@ pub struct Order<'a> {
     pub policies: &'a dyn Fn() -> Result<Policies, Failure>,
     /// Finds out which FiFo is meant, and what to sign in with by now.
     pub fifo: &'a dyn Fn() -> Result<Target, Failure>,
+    /// Opens the store that new backups are looked for in, if one is named.
+    pub store: &'a dyn Fn() -> Result<Option<OpenedStore>, Failure>,
 }
 
 /// What of the plan made now is carried out.
@@ -105,6 +108,13 @@ pub(super) async fn run(
     summary
 }
 
+/// What decides: the policies, and what is known of the backups in storage.
+#[derive(Clone, Copy)]
+struct Rules<'r> {
+    policies: &'r Policies,
+    proofs: &'r Proofs,
+}
+
 struct Run<'a, 'r> {
     host: &'a Host,
     order: &'a Order<'a>,
@@ -132,11 +142,13 @@ impl<'a> Run<'a, '_> {
             saved.refuse_other_endpoint(&endpoint)?;
         }
         let stop_file = host.stop_file(&endpoint)?;
+        let proofs = Proofs::open(host, &endpoint, (order.store)()?);
+        let rules = Rules { policies: &policies, proofs: &proofs };
         let (approved, open) = match (saved, order.approval) {
             (Some(saved), _) => (Approved::Saved(saved), None),
             (None, Approval::Asked) => {
                 refuse_if_set(&stop_file)?;
-                let (fifo, plan) = self.ask(&target, &policies).await?;
+                let (fifo, plan) = self.ask(&target, rules).await?;
                 (Approved::Shown(plan), Some(fifo))
             }
             (None, _) => (Approved::Everything, None),
@@ -153,10 +165,10 @@ impl<'a> Run<'a, '_> {
             // Nothing was sent yet, so the run can end at once.
             biased;
             exit = interrupt.signalled() => return Ok(exit),
-            planned = self.plan(&fifo, &policies) => planned?,
+            planned = self.plan(&fifo, rules) => planned?,
         };
-        let exit =
-            self.carry_out(&fifo, target.is_sandbox(), &policies, stop_file, planned, &approved).await?;
+        let is_sandbox = target.is_sandbox();
+        let exit = self.carry_out(&fifo, is_sandbox, rules, stop_file, planned, &approved).await?;
         // A failure to close it does not change the result of the run.
         if let Err(failure) = fifo.close().await {
             tracing::warn!("{}", failure.text());
@@ -165,9 +177,9 @@ impl<'a> Run<'a, '_> {
     }
 
     /// Shows a plan, and asks where it has anything to do. No signal is caught meanwhile: it ends the process.
-    async fn ask(&mut self, target: &Target, policies: &Policies) -> Result<(Fifo, Plan), Failure> {
+    async fn ask(&mut self, target: &Target, rules: Rules<'_>) -> Result<(Fifo, Plan), Failure> {
         let fifo = target.open(self.host, self.order.first_contact).await?;
-        let planned = self.plan(&fifo, policies).await?;
+        let planned = self.plan(&fifo, rules).await?;
         if planned.plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
             self.show(&planned, &planned.plan);
             return Ok((fifo, planned.plan));
@@ -178,17 +190,19 @@ impl<'a> Run<'a, '_> {
         Ok((fifo, plan))
     }
 
-    fn query<'q>(&self, fifo: &'q Fifo, policies: &'q Policies) -> Query<'q>
+    fn query<'q>(&self, fifo: &'q Fifo, rules: Rules<'q>) -> Query<'q>
     where
         'a: 'q,
     {
         let (host, selection, prune) = (self.host, &self.order.selection, self.order.settings.prune);
-        Query { host, policies, fifo, selection, at: None, prune }
+        let Rules { policies, proofs } = rules;
+        Query { host, policies, fifo, proofs, selection, at: None, prune }
     }
 
     /// Reads FiFo and plans. Where a due instant lies between the two clocks, the slower one is waited for.
-    async fn plan(&mut self, fifo: &Fifo, policies: &Policies) -> Result<Planned, Failure> {
-        let query = self.query(fifo, policies);
+    async fn plan(&mut self, fifo: &Fifo, rules: Rules<'_>) -> Result<Planned, Failure> {
+        rules.proofs.refresh(true).await;
+        let query = self.query(fifo, rules);
         let overview = self.reporting.wants_overview();
         let mut planned = query.plan(KeptVms::ForRun, overview).await?;
         if let Some(wait) = planned.wait_for_clocks() {
@@ -207,7 +221,7 @@ impl<'a> Run<'a, '_> {
         &mut self,
         fifo: &Fifo,
         is_sandbox: bool,
-        policies: &Policies,
+        rules: Rules<'_>,
         stop_file: StopFile,
         planned: Planned,
         approved: &Approved,
@@ -244,13 +258,14 @@ impl<'a> Run<'a, '_> {
         let (stop, hand_over) = (CancellationToken::new(), CancellationToken::new());
         let executor = Executor {
             client: &client,
-            policies,
+            policies: rules.policies,
             clock: self.host,
             observer: &watchers,
             stop: &stop,
             hand_over: &hand_over,
             progress: &self.memory.progress,
             notes: &InFlight::new(folder, fifo.name()),
+            proof: Some(rules.proofs),
             settings: ExecutorSettings { timing: timing(is_sandbox), ..self.order.settings },
         };
         let executed = executor.execute(&work.vms, inventory, approved.approval());
@@ -260,8 +275,9 @@ impl<'a> Run<'a, '_> {
         let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
         // Before anything else, which may take long or fail: an alarm must not be lost.
         self.summary.report = Some(report);
+        self.summary.verified = self.host.verified(fifo.name());
         if self.reporting.wants_overview() && is_changed && !self.summary.has_alarm() {
-            self.reread(fifo, policies).await;
+            self.reread(fifo, rules).await;
         }
         Ok(if exit == Exit::Done && has_changed { Exit::SomeFailed } else { exit })
     }
@@ -300,11 +316,11 @@ impl<'a> Run<'a, '_> {
 
     /// Reads FiFo after something was done, for the reports of how the VMs stand. Where that fails, these show the state before
     /// the run, with its instant.
-    async fn reread(&mut self, fifo: &Fifo, policies: &Policies) {
+    async fn reread(&mut self, fifo: &Fifo, rules: Rules<'_>) {
         tokio::select! {
             biased;
             _ = self.interrupt.signalled() => {}
-            looked = self.query(fifo, policies).look(false) => match looked {
+            looked = self.query(fifo, rules).look(false) => match looked {
                 Ok(overview) => self.summary.overview = Some(overview),
                 Err(failure) => tracing::warn!("failed to read the VMs after the run: {}", failure.text()),
             },
@@ -375,6 +391,7 @@ mod tests {
             handed_over_after: None,
             policies: &|| panic!("a fault"),
             fifo: &|| Err(Failure::new("not asked")),
+            store: &|| Ok(None),
         };
         let metrics = folder.path().join("run.prom");
         let write = |text: &str| {

@@ -2,8 +2,10 @@
 //!
 //! Losing it costs the order in which objects are read, and findings until they are found again: never a backup.
 
+use super::listing::Listing;
 use super::report::{Depth, Finding, Proof, Report};
-use crate::inventory::{BackupId, VmId};
+use crate::inventory::{BackupId, Vm, VmId};
+use crate::store::{Store, StoreError};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -99,6 +101,47 @@ impl Known {
         file.as_file().sync_all()?;
         file.persist(Self::path(state_dir, &self.endpoint))?;
         Ok(())
+    }
+
+    /// Marks the backups of a VM that are known to be broken.
+    pub fn mark(&self, vm: &mut Vm) {
+        for &id in self.vms.get(&vm.id).iter().flat_map(|known| known.broken.keys()) {
+            if let Some(backup) = vm.backups.get_mut(id) {
+                backup.is_broken = true;
+            }
+        }
+    }
+
+    /// Forgets what was found about objects that have another size or date by now; says whether there were any. Those that are
+    /// not there at all are as broken as before.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read; all that is known stays.
+    pub async fn forget_replaced(&mut self, store: &dyn Store) -> Result<bool, StoreError> {
+        let mut is_changed = false;
+        for (&id, vm) in self.vms.iter_mut().filter(|(_, vm)| !vm.broken.is_empty()) {
+            let mut listing = Listing::default();
+            listing.refresh(store, id).await?;
+            let is_same = |finding: &Finding| {
+                let there = finding.object.split_once('/').and_then(|(_, file)| listing.get(id, file));
+                there.is_none_or(|it| {
+                    (finding.size_bytes, finding.modified) == (Some(it.size_bytes), it.modified)
+                })
+            };
+            vm.broken.values_mut().for_each(|findings| {
+                let before = findings.len();
+                findings.retain(is_same);
+                is_changed |= findings.len() < before;
+            });
+            vm.broken.retain(|_, findings| !findings.is_empty());
+        }
+        Ok(is_changed)
+    }
+
+    /// Enters what a run has found out about a backup.
+    pub fn enter_broken(&mut self, vm: VmId, backup: BackupId, findings: Vec<Finding>) {
+        self.vms.entry(vm).or_default().broken.insert(backup, findings);
     }
 
     /// Enters the result of a verification. Of the VMs that it was not about everything stays.
