@@ -133,8 +133,10 @@ async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
     if let Ok(report) = &report {
         known.enter(report);
     }
-    // What was read until a failure was read.
-    save(&known, &state_dir);
+    // What was read until a failure was read. Of a wrong store nothing was, and what is known of the right one stays.
+    if report.is_ok() || !known.vms.is_empty() {
+        save(&known, &state_dir);
+    }
     fifo.close().await?;
     report
 }

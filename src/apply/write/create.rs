@@ -5,7 +5,7 @@ use crate::apply::event::EventKind;
 use crate::apply::executor::Headers;
 use crate::apply::outcome::{ActionOutcome, Ended};
 use crate::apply::reader::VmReading;
-use crate::apply::timing::{CLOCK_SKEW_MAX, SETTLE, STUCK_RECHECK, WRITE_MAX};
+use crate::apply::timing::{CLOCK_SKEW_MAX, SETTLE, STORE_RECHECK, STUCK_RECHECK, WRITE_MAX};
 use crate::apply::upload::check::{Fault, check, moving, stuck};
 use crate::apply::upload::moving::{STUCK_AFTER_DEFAULT, Upload, Which};
 use crate::apply::upload::slots::{Slot, SlotPriority};
@@ -208,7 +208,7 @@ impl VmRun<'_> {
                     format!("FiFo reports backup {backup} as completed, {text}"),
                 );
             }
-            sleep(pause).await;
+            sleep(if unread.is_some() { STORE_RECHECK } else { pause }).await;
             let has_it = |seen: &VmReading| seen.vm.backups.contains(backup);
             seen = self.run.reader.read(self.at.vm).await.ok().filter(has_it);
             if seen.is_none() {

@@ -49,7 +49,11 @@ impl<'a> VmRun<'a> {
             Some(None) => return Ok(false),
             Some(Some(why)) => why.clone(),
             None => match self.headers(&seen.vm, newest).await {
-                Headers::Right | Headers::Wrong(_) => return Ok(true),
+                Headers::Right => return Ok(true),
+                Headers::Wrong(why) => {
+                    self.run.warn(&self.at, why);
+                    return Ok(true);
+                }
                 Headers::Unread(why) => why,
             },
         };
