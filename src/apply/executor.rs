@@ -2,6 +2,7 @@
 
 use super::event::{Event, EventKind, Observer, RunReport, Waiting};
 use super::outcome::VmRef;
+use super::proof::Proof;
 use super::reader::VmReader;
 use super::state::{Alarm, Notes};
 use super::timing::{REPORT_EVERY, REPORT_FIRST_AFTER, Timing};
@@ -9,11 +10,9 @@ use super::upload::moving::Upload;
 use super::upload::slots::{ProgressTracker, Slots, waiting_text};
 use super::write::gate::Gate;
 use crate::fifo::WriteClient;
-use crate::inventory::{BackupId, Vm};
 use crate::plan::{Prune, VmPlan};
 use crate::policy::{Policies, Policy};
 use chrono::{DateTime, Utc};
-use futures::future::BoxFuture;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,30 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 pub trait Clock: Send + Sync {
     fn now(&self) -> DateTime<Utc>;
-}
-
-/// What is known of the backups in storage, and the storage itself.
-pub trait Proof: Send + Sync {
-    /// Marks the backups of a VM that are known to be broken.
-    fn mark(&self, vm: &mut Vm);
-
-    /// Says whether there is a storage to ask.
-    fn has_store(&self) -> bool;
-
-    /// Asks the storage whether the beginnings of a completed backup's objects are right. One that is not is marked from then
-    /// on.
-    fn check<'a>(&'a self, vm: &'a Vm, backup: BackupId) -> BoxFuture<'a, Headers>;
-}
-
-/// What the beginnings of a backup's objects show.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Headers {
-    /// They are what they should be.
-    Right,
-    /// The backup, or its parent, is broken.
-    Wrong(String),
-    /// They could not be read, or are not there yet.
-    Unread(String),
 }
 
 /// What of the fresh decisions is carried out.

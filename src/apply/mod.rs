@@ -10,6 +10,7 @@
 mod event;
 mod executor;
 mod outcome;
+mod proof;
 mod reader;
 mod run;
 mod state;
@@ -21,8 +22,9 @@ mod write;
 pub use event::{
     ActionReport, Event, EventKind, Observer, RunReport, SlotHolder, SlotUse, VmReport, Waiting, schema,
 };
-pub use executor::{Approval, Clock, Executor, ExecutorSettings, Headers, Proof};
+pub use executor::{Approval, Clock, Executor, ExecutorSettings};
 pub use outcome::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
+pub use proof::{Headers, Proof};
 pub use run::WITNESSES;
 pub(crate) use state::open_state_file;
 pub use state::{

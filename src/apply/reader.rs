@@ -3,7 +3,7 @@
 //! With FiFo's cache on, a reading of a single VM can stay the same indefinitely; the list is never cached. So a single
 //! reading shows that something *has* happened, and only the list that something has *not*.
 
-use super::executor::Proof;
+use super::proof::Proof;
 use crate::fifo::{ETag, FifoError, ReadClient};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};

@@ -109,6 +109,13 @@ async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
     let state_dir = context.host.made_state_dir()?.to_owned();
     let endpoint = target.name();
     let mut known = known(&state_dir, &endpoint, &store_name);
+    let before = known.clone();
+    // A verification may take days, and runs find something meanwhile.
+    let save_all = |known: &Known| {
+        let mut known = known.clone();
+        known.take_over(&before, self::known(&state_dir, &endpoint, &store_name));
+        save(&known, &state_dir);
+    };
     let options = Options {
         depth: args.depth.into(),
         vms: args.vms.clone(),
@@ -125,7 +132,7 @@ async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
         store_name: &store_name,
         clock: context.host.clock,
         progress: &|progress| shown.tell(progress),
-        save: &|known| save(known, &state_dir),
+        save: &save_all,
     };
     let verified = verify(&question, &options, &mut known).await;
     shown.bar.finish_and_clear();
@@ -135,7 +142,7 @@ async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
     }
     // What was read until a failure was read. Of a wrong store nothing was, and what is known of the right one stays.
     if report.is_ok() || !known.vms.is_empty() {
-        save(&known, &state_dir);
+        save_all(&known);
     }
     fifo.close().await?;
     report

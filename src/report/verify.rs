@@ -265,27 +265,40 @@ pub fn metrics(report: &Report) -> String {
     let mut out = String::new();
     let it = &report.summary;
     let all = [
-        ("timestamp_seconds", "When the last verification began", report.at.timestamp().unsigned_abs()),
-        ("unknown_objects", "Objects of no record", it.unknown_objects as u64),
-        ("unknown_bytes", "Their bytes", it.unknown_bytes),
-        ("unread_objects", "Objects that could not be read", it.unread as u64),
-        ("left_bytes", "Bytes that the budget left to later runs", it.left_bytes),
+        ("timestamp_seconds", "When the last verification began", Some(report.at.timestamp())),
+        ("unknown_objects", "Objects of no record", count(it.unknown_objects)),
+        ("unknown_bytes", "Their bytes", i64::try_from(it.unknown_bytes).ok()),
+        ("unread_objects", "Objects that could not be read", count(it.unread)),
+        ("left_bytes", "Bytes that the budget left to later runs", i64::try_from(it.left_bytes).ok()),
     ];
-    // Writing to a String cannot fail.
     for (name, help, value) in all {
-        let name = format!("fifo_retain_verify_{name}");
-        let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
+        gauge(
+            &mut out,
+            &format!("fifo_retain_verify_{name}"),
+            help,
+            value.map(|value| (String::new(), value)),
+        );
     }
     for (name, help, value) in SERIES {
-        let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge");
-        for vm in &report.vms {
+        let sample = |vm: &VmReport| {
             let alias = visible(&vm.alias).replace('\\', "\\\\").replace('"', "\\\"");
-            if let Some(value) = value(vm) {
-                let _ = writeln!(out, "{name}{{vm=\"{}\",alias=\"{alias}\"}} {value}", vm.uuid);
-            }
-        }
+            Some((format!("{{vm=\"{}\",alias=\"{alias}\"}}", vm.uuid), value(vm)?))
+        };
+        gauge(&mut out, name, help, report.vms.iter().filter_map(sample));
     }
     out
+}
+
+/// Writes a metric with its samples, each behind its labels; nothing where there is none.
+fn gauge(out: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, i64)>) {
+    let mut samples = samples.into_iter().peekable();
+    // Writing to a String cannot fail.
+    if samples.peek().is_some() {
+        let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge");
+    }
+    for (labels, value) in samples {
+        let _ = writeln!(out, "{name}{labels} {value}");
+    }
 }
 
 /// The metrics of what is known of VMs, for `status`. `docs/verify.md` lists the same.
@@ -317,14 +330,8 @@ const KNOWN_SERIES: [KnownSeries; 6] = [
 pub fn known_metrics(known: &KnownVms) -> String {
     let mut out = String::new();
     for (name, help, value) in KNOWN_SERIES {
-        let samples: Vec<(&VmId, i64)> = known.iter().filter_map(|(id, vm)| Some((id, value(vm)?))).collect();
-        if !samples.is_empty() {
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge");
-        }
-        for (id, value) in samples {
-            let _ = writeln!(out, "{name}{{vm=\"{id}\"}} {value}");
-        }
+        let sample = |(id, vm): (&VmId, &KnownVm)| Some((format!("{{vm=\"{id}\"}}"), value(vm)?));
+        gauge(&mut out, name, help, known.iter().filter_map(sample));
     }
     out
 }

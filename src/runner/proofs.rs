@@ -73,19 +73,18 @@ impl Proofs {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what was found about objects that were replaced since, in the state folder as well where that is asked for.
+    /// Reads anew what is known, and forgets what was found about objects that were replaced since: in the state folder as well
+    /// where that is asked for.
     pub async fn refresh(&self, saves: bool) {
-        let Some(OpenedStore { store, .. }) = &self.store else { return };
-        let mut known = self.known().clone();
-        match known.forget_replaced(store.as_ref()).await {
-            Ok(is_changed) => {
-                if is_changed && saves {
-                    self.save(&known);
-                }
-                *self.known() = known;
+        let mut known = self.read();
+        if let Some(OpenedStore { store, .. }) = &self.store {
+            match known.forget_replaced(store.as_ref()).await {
+                Ok(is_changed) if is_changed && saves => self.save(&known),
+                Ok(_) => {}
+                Err(error) => tracing::warn!("{error}; what was found broken counts as before"),
             }
-            Err(error) => tracing::warn!("{error}; what was found broken counts as before"),
         }
+        *self.known() = known;
     }
 
     fn save(&self, known: &Known) {

@@ -144,6 +144,18 @@ impl Known {
         self.vms.entry(vm).or_default().broken.insert(backup, findings);
     }
 
+    /// Takes over what runs have found since `before` was read.
+    pub fn take_over(&mut self, before: &Self, now: Self) {
+        for (id, vm) in now.vms {
+            let before = before.vms.get(&id);
+            let is_new = |backup: &BackupId| before.is_none_or(|vm| !vm.broken.contains_key(backup));
+            let mut new = vm.broken.into_iter().filter(|(backup, _)| is_new(backup)).peekable();
+            if new.peek().is_some() {
+                self.vms.entry(id).or_default().broken.extend(new);
+            }
+        }
+    }
+
     /// Enters the result of a verification. Of the VMs that it was not about everything stays.
     pub fn enter(&mut self, report: &Report) {
         for vm in &report.vms {
@@ -182,5 +194,32 @@ impl KnownVm {
                 && Depth::noticing(finding.code) > depth
         };
         self.broken.get(&backup).into_iter().flatten().filter(is_same)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::stream::Code;
+
+    fn known(backups: &[u128]) -> Known {
+        let mut known = Known::new("fifo", "s3://fifo");
+        let (code, object, message) = (Code::Name, "x/y".to_owned(), String::new());
+        let finding = Finding { code, object, message, size_bytes: None, modified: None };
+        let id = |n| uuid::Uuid::from_u128(n);
+        for &n in backups {
+            known.enter_broken(VmId::new(id(1)), BackupId::new(id(n)), vec![finding.clone()]);
+        }
+        known
+    }
+
+    #[test]
+    fn what_a_run_finds_during_a_verification_is_not_lost_and_what_is_whole_again_does_not_come_back() {
+        let (before, meanwhile) = (known(&[1, 2]), known(&[1, 2, 3]));
+        let mut verified = known(&[2]);
+        verified.take_over(&before, meanwhile);
+        assert_eq!(verified, known(&[2, 3]));
+        verified.take_over(&known(&[]), known(&[]));
+        assert_eq!(verified, known(&[2, 3]));
     }
 }

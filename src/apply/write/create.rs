@@ -2,8 +2,8 @@
 //! backup is checked.
 
 use crate::apply::event::EventKind;
-use crate::apply::executor::Headers;
 use crate::apply::outcome::{ActionOutcome, Ended};
+use crate::apply::proof::Headers;
 use crate::apply::reader::VmReading;
 use crate::apply::timing::{CLOCK_SKEW_MAX, SETTLE, STORE_RECHECK, STUCK_RECHECK, WRITE_MAX};
 use crate::apply::upload::check::{Fault, check, moving, stuck};

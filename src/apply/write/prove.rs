@@ -1,7 +1,7 @@
 //! Asks the storage whether a backup is what FiFo says: one that this run has made, and the one that a delete would rely on.
 
-use crate::apply::executor::{Headers, Proof};
 use crate::apply::outcome::Ended;
+use crate::apply::proof::{Headers, Proof};
 use crate::apply::reader::VmReading;
 use crate::apply::vm::{VmRun, WaitError};
 use crate::inventory::{BackupId, Vm};
