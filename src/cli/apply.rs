@@ -5,6 +5,7 @@ use super::context::Context;
 use super::look::{PlanningArgs, PruneArgs};
 use super::options::Format;
 use super::policies;
+use super::store::StoreArgs;
 use super::value::timeout;
 use crate::apply::{ExecutorSettings, Timing};
 use crate::report::{Exit, Failure};
@@ -63,6 +64,9 @@ pub(super) struct ExecuteArgs {
 
     #[command(flatten)]
     pub(super) prune: PruneArgs,
+
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
 }
 
 /// The arguments of every command that carries a plan out and reports the result.
@@ -103,6 +107,7 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Fai
         handed_over_after: None,
         policies: &|| policies::load_for(context, args.execute.prune.prune),
         fifo: &|| connect::target(context),
+        store: &|| args.execute.store.open_if_given(context),
     };
     let reporting = args.reporting.open(context)?;
     Ok(run_once(&context.host, &order, reporting).await)

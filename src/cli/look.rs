@@ -6,6 +6,7 @@ use crate::plan::Prune;
 use crate::policy::{Pattern, Policies};
 use crate::report::Failure;
 use crate::runner::fifo::FirstContact;
+use crate::runner::proofs::{OpenedStore, Proofs};
 use crate::runner::read::{KeptVms, Planned, Query, Selection};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -53,9 +54,12 @@ pub(super) async fn look(
     at: Option<DateTime<Utc>>,
     prune: Prune,
     kept: KeptVms,
+    store: Option<OpenedStore>,
 ) -> Result<Planned, Failure> {
     let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;
-    let query = Query { host: &context.host, policies, fifo: &fifo, selection, at, prune };
+    let proofs = &Proofs::open(&context.host, fifo.name(), store);
+    proofs.refresh(false).await;
+    let query = Query { host: &context.host, policies, fifo: &fifo, proofs, selection, at, prune };
     let planned = query.plan(kept, kept == KeptVms::Overview).await?;
     fifo.close().await?;
     Ok(planned)

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::look::{PlanningArgs, PruneArgs, look};
 use super::options::Format;
 use super::policies;
+use super::store::StoreArgs;
 use super::value::instant;
 use crate::plan::Plan;
 use crate::report::markdown::{self, MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST};
@@ -24,6 +25,9 @@ pub struct PlanArgs {
 
     #[command(flatten)]
     prune: PruneArgs,
+
+    #[command(flatten)]
+    store: StoreArgs,
 
     /// Save the plan to a file, as JSON that can be applied later; - is standard output, which then has nothing else
     #[arg(long, value_name = "FILE")]
@@ -63,7 +67,8 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
         false => KeptVms::None,
     };
     let selection = args.planning.selection();
-    let planned = look(context, &policies, &selection, args.at, args.prune.switch(), kept).await?;
+    let (prune, store) = (args.prune.switch(), args.store.open_if_given(context)?);
+    let planned = look(context, &policies, &selection, args.at, prune, kept, store).await?;
     let stop = context.host.safety_stop(&planned.plan.endpoint);
     let compared = before.map(|before| compare_with(&before, &policies, &planned));
     let estimate = planned.estimate(&planned.plan);

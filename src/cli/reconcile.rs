@@ -56,6 +56,7 @@ pub(super) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Exit,
         handed_over_after: args.every.map(|every| every.max(HAND_OVER_LEAST)),
         policies: &|| policies::load_for(context, args.execute.prune.prune),
         fifo: &|| connect::target(context),
+        store: &|| args.execute.store.open_if_given(context),
     };
     let reporting = args.reporting.open(context)?;
     match args.every {

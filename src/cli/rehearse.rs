@@ -3,13 +3,14 @@
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::store::{Opened, StoreArgs};
+use super::store::StoreArgs;
 use super::value::instant;
 use super::verify::{known, save, store_failure};
 use crate::policy::Pattern;
 use crate::report::{Exit, Failure, json, verify as reports};
 use crate::runner::fifo::{Fifo, FirstContact};
 use crate::runner::interrupt::Interrupt;
+use crate::runner::proofs::OpenedStore;
 use crate::verify::{Rehearsal, RehearseError, Restored, clean, rehearse};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -46,7 +47,7 @@ pub struct RehearseArgs {
 
 pub(super) async fn run(args: &RehearseArgs, context: &Context) -> Result<Exit, Failure> {
     context.format(&[Format::Text, Format::Json, Format::Markdown])?;
-    let Opened { store, name: store_name } = args.store.open(context)?;
+    let OpenedStore { store, name: store_name } = args.store.open(context)?;
     let target = connect::target(context)?;
     let state_dir = context.host.made_state_dir()?;
     let _lock = lock(state_dir, &args.into)?;

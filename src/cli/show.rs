@@ -36,7 +36,7 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     let policies = policies::load(context)?;
     let selection = Selection { vms: args.vms.clone(), allow_empty: false };
     // What a run with `--prune` would do is told as well.
-    let read = look(context, &policies, &selection, args.at, Prune::REQUESTED, KeptVms::All).await?;
+    let read = look(context, &policies, &selection, args.at, Prune::REQUESTED, KeptVms::All, None).await?;
     let Planned { plan, inventory, identity, request, .. } = read;
     let mut explained = explain(&plan, &policies, &inventory, request);
     if explained.vms.len() <= DATED_MAX {

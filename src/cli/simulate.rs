@@ -79,7 +79,7 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
     };
     let read = if connect::is_named(context)? {
         let (selection, prune) = (args.planning.selection(), Prune::default());
-        Some(look(context, &policies, &selection, args.from, prune, KeptVms::All).await?)
+        Some(look(context, &policies, &selection, args.from, prune, KeptVms::All, None).await?)
     } else {
         tracing::info!("no FiFo is named: beginning with one VM a policy that has no backup");
         None

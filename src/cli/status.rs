@@ -46,7 +46,7 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
     let (selection, prune) = (args.planning.selection(), Prune::default());
-    let read = look(context, &policies, &selection, args.at, prune, KeptVms::Overview).await?;
+    let read = look(context, &policies, &selection, args.at, prune, KeptVms::Overview, None).await?;
     let Planned { overview: Some(overview), identity, .. } = read else {
         return Err(Failure::new("how the VMs stand was not read"));
     };

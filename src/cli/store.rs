@@ -4,6 +4,7 @@ use super::connect::secret;
 use super::context::Context;
 use crate::fifo::storage_client;
 use crate::report::Failure;
+use crate::runner::proofs::OpenedStore;
 use crate::store::{AccessKey, Folder, Location, S3, S3Settings, Store};
 use clap::Args;
 use secrecy::SecretString;
@@ -26,19 +27,18 @@ pub struct StoreArgs {
     pub store_endpoint: Option<String>,
 }
 
-/// A store, and what reports call it.
-pub(super) struct Opened {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) name: String,
-}
-
 impl StoreArgs {
+    /// Opens the store if one is named.
+    pub(super) fn open_if_given(&self, context: &Context) -> Result<Option<OpenedStore>, Failure> {
+        given(self.store.as_deref()).map(|_| self.open(context)).transpose()
+    }
+
     /// Opens the store; nothing is sent yet.
     ///
     /// # Errors
     ///
     /// None is named, or it cannot be used. No message holds a secret.
-    pub(super) fn open(&self, context: &Context) -> Result<Opened, Failure> {
+    pub(super) fn open(&self, context: &Context) -> Result<OpenedStore, Failure> {
         let text = given(self.store.as_deref()).ok_or_else(|| {
             Failure::new("no store configured")
                 .hint("give --store s3://bucket or --store file:///path, or set FIFO_RETAIN_STORE")
@@ -51,7 +51,7 @@ impl StoreArgs {
             Location::Folder(path) => Arc::new(Folder::new(path)),
             Location::S3 { bucket, prefix } => Arc::new(S3::new(self.s3(context, bucket, prefix)?)),
         };
-        Ok(Opened { store, name })
+        Ok(OpenedStore { store, name })
     }
 
     fn s3(&self, context: &Context, bucket: String, prefix: String) -> Result<S3Settings, Failure> {

@@ -3,12 +3,13 @@
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::store::{Opened, StoreArgs};
+use super::store::StoreArgs;
 use super::value::{rate, size};
 use crate::policy::Pattern;
 use crate::report::{Exit, Failure, json, verify as reports};
 use crate::runner::fifo::{Fifo, FirstContact};
 use crate::runner::output::{Output, bars};
+use crate::runner::proofs::OpenedStore;
 use crate::runner::reporting::write_metrics_text;
 use crate::store::StoreError;
 use crate::verify::{
@@ -91,10 +92,17 @@ pub(super) async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Fa
 }
 
 async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
-    let Opened { store, name: store_name } = args.store.open(context)?;
+    let OpenedStore { store, name: store_name } = args.store.open(context)?;
     let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;
     let state_dir = context.host.made_state_dir()?;
     let mut known = known(state_dir, fifo.name(), &store_name);
+    let before = known.clone();
+    // A verification may take days, and runs find something meanwhile.
+    let save_all = |known: &Known| {
+        let mut known = known.clone();
+        known.take_over(&before, self::known(state_dir, fifo.name(), &store_name));
+        save(&known, state_dir);
+    };
     let options = Options {
         depth: args.depth,
         vms: args.vms.clone(),
@@ -111,7 +119,7 @@ async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
         store_name: &store_name,
         clock: context.host.clock,
         progress: &|progress| shown.tell(progress),
-        save: &|known| save(known, state_dir),
+        save: &save_all,
     };
     let verified = verify(&question, &options, &mut known).await;
     shown.bar.finish_and_clear();
@@ -119,8 +127,10 @@ async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
     if let Ok(report) = &report {
         known.enter(report);
     }
-    // What was read until a failure was read.
-    save(&known, state_dir);
+    // What was read until a failure was read. Of a wrong store nothing was, and what is known of the right one stays.
+    if report.is_ok() || !known.vms.is_empty() {
+        save_all(&known);
+    }
     fifo.close().await?;
     report
 }

@@ -2,7 +2,8 @@
 
 use super::fifo::Fifo;
 use super::host::Host;
-use crate::apply::{CLOCK_SKEW_MAX, WITNESSES, has_upload};
+use super::proofs::Proofs;
+use crate::apply::{CLOCK_SKEW_MAX, Proof as _, WITNESSES, has_upload};
 use crate::fifo::{ListSummary, VmVisitor};
 use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, PolicySide};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
@@ -84,6 +85,8 @@ pub struct Query<'a> {
     pub host: &'a Host,
     pub policies: &'a Policies,
     pub fifo: &'a Fifo,
+    /// What is known to be broken.
+    pub proofs: &'a Proofs,
     pub selection: &'a Selection,
     /// The instant planned for. Without it, those of our clock and the server's count when the answer begins: see [`Request`].
     pub at: Option<DateTime<Utc>>,
@@ -282,7 +285,8 @@ impl VmVisitor for Reading<'_> {
     }
 
     fn vm(&mut self, mut vm: Vm) {
-        let Query { policies, selection, .. } = self.query;
+        let Query { policies, selection, proofs, .. } = self.query;
+        proofs.mark(&mut vm);
         self.unmatched.retain(|policy| !policy.matches(&vm));
         self.idle_entries.retain(|(policy, entry)| {
             !entry.means(Some(vm.id), &vm.alias) || policies.policy_for(&vm) != Match::One(policy)

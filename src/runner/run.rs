@@ -7,6 +7,7 @@ use super::host::Host;
 use super::interrupt::Interrupt;
 use super::journal::Journal;
 use super::output::{self, Output};
+use super::proofs::{OpenedStore, Proofs};
 use super::read::{KeptVms, Planned, Query, Selection};
 use super::reporting::Reporting;
 use super::safety_stop::{AlarmRecorder, refuse_if_set};
@@ -43,6 +44,8 @@ pub struct Order<'a> {
     pub policies: &'a dyn Fn() -> Result<Policies, Failure>,
     /// Finds out which FiFo is meant, and what to sign in with by now.
     pub fifo: &'a dyn Fn() -> Result<Target, Failure>,
+    /// Opens the store that new backups are looked for in, if one is named.
+    pub store: &'a dyn Fn() -> Result<Option<OpenedStore>, Failure>,
 }
 
 /// What of the plan made now is carried out.
@@ -106,6 +109,13 @@ pub(super) async fn run(
     summary
 }
 
+/// What decides: the policies, and what is known of the backups in storage.
+#[derive(Clone, Copy)]
+struct Rules<'r> {
+    policies: &'r Policies,
+    proofs: &'r Proofs,
+}
+
 struct Run<'a, 'r> {
     host: &'a Host,
     order: &'a Order<'a>,
@@ -133,11 +143,13 @@ impl Run<'_, '_> {
             saved.refuse_other_endpoint(&endpoint)?;
         }
         let stop_file = host.stop_file(&endpoint)?;
+        let proofs = Proofs::open(host, &endpoint, (order.store)()?);
+        let rules = Rules { policies: &policies, proofs: &proofs };
         let mut open = None;
         if matches!(order.approval, Approval::Asked) {
             refuse_if_set(&stop_file)?;
             let fifo = target.open(host, order.first_contact).await?;
-            listed = Some(self.ask(&fifo, &policies).await?);
+            listed = Some(self.ask(&fifo, rules).await?);
             open = Some(fifo);
         }
         interrupt.listen()?;
@@ -152,9 +164,9 @@ impl Run<'_, '_> {
             // Nothing was sent yet, so the run can end at once.
             biased;
             exit = interrupt.signalled() => return Ok(exit),
-            planned = self.plan(&fifo, &policies) => planned?,
+            planned = self.plan(&fifo, rules) => planned?,
         };
-        let exit = self.carry_out(&fifo, &policies, stop_file, planned, listed.as_ref()).await?;
+        let exit = self.carry_out(&fifo, rules, stop_file, planned, listed.as_ref()).await?;
         // A failure to close it does not change the result of the run.
         if let Err(failure) = fifo.close().await {
             tracing::warn!("{}", failure.text());
@@ -163,8 +175,8 @@ impl Run<'_, '_> {
     }
 
     /// Shows a plan, and asks where it has anything to do. No signal is caught meanwhile: it ends the process.
-    async fn ask(&mut self, fifo: &Fifo, policies: &Policies) -> Result<Listed, Failure> {
-        let planned = self.plan(fifo, policies).await?;
+    async fn ask(&mut self, fifo: &Fifo, rules: Rules<'_>) -> Result<Listed, Failure> {
+        let planned = self.plan(fifo, rules).await?;
         if planned.plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
             self.show(&planned, &planned.plan);
             return Ok(Listed::shown(planned.plan));
@@ -174,14 +186,16 @@ impl Run<'_, '_> {
         Ok(Listed::shown(asked(planned.plan, &question)?))
     }
 
-    fn query<'q>(&'q self, fifo: &'q Fifo, policies: &'q Policies) -> Query<'q> {
+    fn query<'q>(&'q self, fifo: &'q Fifo, rules: Rules<'q>) -> Query<'q> {
         let (host, selection, prune) = (self.host, &self.order.selection, self.order.settings.prune);
-        Query { host, policies, fifo, selection, at: None, prune }
+        let Rules { policies, proofs } = rules;
+        Query { host, policies, fifo, proofs, selection, at: None, prune }
     }
 
     /// Reads FiFo and plans. Where a due instant lies between the two clocks, the slower one is waited for.
-    async fn plan(&mut self, fifo: &Fifo, policies: &Policies) -> Result<Planned, Failure> {
-        let query = self.query(fifo, policies);
+    async fn plan(&mut self, fifo: &Fifo, rules: Rules<'_>) -> Result<Planned, Failure> {
+        rules.proofs.refresh(true).await;
+        let query = self.query(fifo, rules);
         let overview = self.reporting.wants_overview();
         let mut planned = query.plan(KeptVms::ForRun, overview).await?;
         if let Some(wait) = planned.wait_for_clocks() {
@@ -199,7 +213,7 @@ impl Run<'_, '_> {
     async fn carry_out(
         &mut self,
         fifo: &Fifo,
-        policies: &Policies,
+        rules: Rules<'_>,
         stop_file: StopFile,
         planned: Planned,
         listed: Option<&Listed>,
@@ -233,13 +247,14 @@ impl Run<'_, '_> {
         let (stop, hand_over) = (CancellationToken::new(), CancellationToken::new());
         let executor = Executor {
             client: &WriteClient::new(fifo.read().clone()),
-            policies,
+            policies: rules.policies,
             clock: self.host,
             observer: &watchers,
             stop: &stop,
             hand_over: &hand_over,
             progress: &self.memory.progress,
             notes: &InFlight::new(folder, fifo.name()),
+            proof: Some(rules.proofs),
             settings: ExecutorSettings { timing: fifo.timing(), ..self.order.settings },
         };
         let approval = if listed.is_some() { Approved::Listed } else { Approved::Everything };
@@ -250,8 +265,9 @@ impl Run<'_, '_> {
         let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
         // Before anything else, which may take long or fail: an alarm must not be lost.
         self.summary.report = Some(report);
+        self.summary.verified = self.host.verified(fifo.name());
         if self.reporting.wants_overview() && is_changed && !self.summary.has_alarm() {
-            self.reread(fifo, policies).await;
+            self.reread(fifo, rules).await;
         }
         Ok(if exit == Exit::Done && has_changed { Exit::SomeFailed } else { exit })
     }
@@ -283,11 +299,11 @@ impl Run<'_, '_> {
 
     /// Reads FiFo after something was done, for the reports of how the VMs stand. Where that fails, these show the state before
     /// the run, with its instant.
-    async fn reread(&mut self, fifo: &Fifo, policies: &Policies) {
+    async fn reread(&mut self, fifo: &Fifo, rules: Rules<'_>) {
         let looked = tokio::select! {
             biased;
             _ = self.interrupt.signalled() => return,
-            looked = self.query(fifo, policies).look_again() => looked,
+            looked = self.query(fifo, rules).look_again() => looked,
         };
         match looked {
             Ok(overview) => self.summary.overview = Some(overview),
@@ -358,6 +374,7 @@ mod tests {
             handed_over_after: None,
             policies: &|| panic!("a fault"),
             fifo: &|| Err(Failure::new("not asked")),
+            store: &|| Ok(None),
         };
         let metrics = folder.path().join("run.prom");
         let none = || Box::new(|| Ok(None));

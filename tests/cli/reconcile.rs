@@ -215,6 +215,16 @@ fn without_waiting_the_next_run_does_what_comes_after() {
     let ended = cloud.folder.ask(&cloud.fifo, &["reconcile", "--no-wait"]).code(0);
     assert_eq!(ended.last_line(), "Done: 0 created, 0 deleted locally; 1 started, 1 left to the next run.");
     cloud.wait_for_uploads();
+    // A store that does not have it: nothing is deleted that would rely on it.
+    fs::create_dir(cloud.folder.path("store")).unwrap();
+    let store = format!("file://{}", cloud.folder.path("store").display());
+    let ended = cloud.folder.ask(&cloud.fifo, &["reconcile", "--store", &store]).code(0);
+    assert_eq!(ended.last_line(), "Done: 0 created, 0 deleted locally; 1 left to the next run.");
+    assert!(
+        ended.out.contains("the storage does not show whether the newest backup is good"),
+        "{}",
+        ended.out
+    );
     let ended = cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
     assert_eq!(ended.last_line(), "Done: 0 created, 1 deleted locally.");
     cloud.is_done();
