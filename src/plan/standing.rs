@@ -250,18 +250,26 @@ fn newest(policy: &Policy, backups: &[BackupView<'_>]) -> (Option<usize>, Vec<Op
 
 /// Says by [position](Backups::position) which backups are broken, hang on a broken one, or have one that hangs on them.
 fn on_broken_chains(backups: &Backups) -> Vec<bool> {
-    let mut found = vec![false; backups.len()];
-    for first in 0..backups.len() {
-        let mut step = Some(first);
-        // In a loop of parents no walk is longer than that.
-        for _ in 0..backups.len() {
-            let Some(at) = step else { break };
-            found[first] |= backups[at].is_broken;
-            found[at] |= backups[first].is_broken;
+    let mut children = vec![Vec::new(); backups.len()];
+    for at in 0..backups.len() {
+        backups.parent_position(at).into_iter().for_each(|parent| children[parent].push(at));
+    }
+    let broken: Vec<usize> = (0..backups.len()).filter(|&at| backups[at].is_broken).collect();
+    let (mut above, mut found) = (vec![false; backups.len()], vec![false; backups.len()]);
+    // Each backup once, also where parents are a loop.
+    for &at in &broken {
+        let mut step = Some(at);
+        while let Some(at) = step.filter(|&at| !std::mem::replace(&mut above[at], true)) {
             step = backups.parent_position(at);
         }
     }
-    found
+    let mut below = broken;
+    while let Some(at) = below.pop() {
+        if !std::mem::replace(&mut found[at], true) {
+            below.append(&mut children[at]);
+        }
+    }
+    found.iter().zip(above).map(|(&found, above)| found || above).collect()
 }
 
 /// Says whether FiFo tells the size and checksum of every file of some completed backup of a VM, each by itself.
