@@ -88,6 +88,7 @@ fn vm(n: u128, now: DateTime<Utc>) -> Vm {
             }],
             record_size_bytes: None,
             has_record_checksum: false,
+            is_broken: false,
         }
     });
     Vm {
@@ -120,6 +121,7 @@ fn large_vm(in_one_chain: bool, now: DateTime<Utc>) -> Vm {
         files: vec![StoredFile { size_bytes: Some(1 << 30), has_checksum: false, ..StoredFile::default() }],
         record_size_bytes: None,
         has_record_checksum: false,
+        is_broken: false,
     });
     Vm { backups: backups.collect(), ..vm(1, now) }
 }

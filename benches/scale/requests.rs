@@ -1,4 +1,4 @@
-//! A run in which every VM has something to do, against a sandbox whose uploads take no time.
+//! Runs in which every VM has something to do, against a sandbox over loopback.
 
 use super::commands::{folder, program};
 use super::lists::{Cloud, Size};
@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-const VMS: u32 = 1_000;
+/// How many VMs, and how long each upload takes: what there is besides the uploads, and how well the slots are used.
+const RUNS: [(u32, u32); 2] = [(1_000, 0), (200, 5_000)];
 const BACKUPS: u32 = 100;
 
 /// Without weeklies, each VM has one daily to create, and the snapshot of the daily before to delete if there is one.
@@ -28,13 +29,17 @@ tiers:
 /// How often the sandbox's log of requests is emptied; it has room for 4096.
 const EMPTY_EVERY: Duration = Duration::from_millis(20);
 
-/// Measures a `reconcile` and counts its requests.
+/// Measures each `reconcile` and counts its requests.
 pub(crate) fn of_a_reconcile() {
+    RUNS.iter().for_each(|(vms, upload_ms)| measure(*vms, *upload_ms));
+}
+
+fn measure(vms: u32, upload_ms: u32) {
     let folder = folder(POLICY);
     let runtime = Runtime::new().unwrap();
-    let size = Size { vms: VMS, backups: BACKUPS, due: true };
-    let mut world = Cloud::new(size, Clock::System.now_us()).world(0..VMS);
-    world.upload_ms = 0;
+    let size = Size { vms, backups: BACKUPS, due: true };
+    let mut world = Cloud::new(size, Clock::System.now_us()).world(0..vms);
+    world.upload_ms = upload_ms.into();
     let options = Options { world: Some(world), ..Options::default() };
     let sandbox = runtime.block_on(Sandbox::start(options)).unwrap();
     let ended = AtomicBool::new(false);
@@ -45,7 +50,7 @@ pub(crate) fn of_a_reconcile() {
         (run.unwrap(), counting.join().unwrap())
     });
     let total: u64 = counts.values().sum();
-    println!("| reconcile of {VMS} VMs × {BACKUPS} | |");
+    println!("| reconcile of {vms} VMs × {BACKUPS}, uploads of {upload_ms} ms | |");
     println!("|---|---|");
     println!("| wall | {} |", shown(run.wall));
     println!("| CPU | {} |", shown(run.cpu));
@@ -53,7 +58,11 @@ pub(crate) fn of_a_reconcile() {
     for (what, number) in &counts {
         println!("| {what} | {number} |");
     }
-    println!("| requests per VM | {}.{:02} |", total / u64::from(VMS), total % u64::from(VMS) / 10);
+    println!(
+        "| requests per VM | {}.{:02} |",
+        total / u64::from(vms),
+        total % u64::from(vms) * 100 / u64::from(vms)
+    );
 }
 
 /// Counts the requests until the run has ended, by method and the kind of what they are about.

@@ -2,6 +2,7 @@
 
 use super::event::{Event, EventKind, Observer, RunReport, Waiting};
 use super::outcome::VmRef;
+use super::proof::Proof;
 use super::reader::VmReader;
 use super::state::{Alarm, Notes};
 use super::timing::{REPORT_EVERY, REPORT_FIRST_AFTER, Timing};
@@ -59,6 +60,7 @@ pub struct Executor<'a> {
     /// The progress of uploads; to be kept from run to run.
     pub progress: &'a ProgressTracker,
     pub notes: &'a dyn Notes,
+    pub proof: Option<&'a dyn Proof>,
     pub settings: ExecutorSettings,
 }
 

@@ -10,6 +10,7 @@
 mod event;
 mod executor;
 mod outcome;
+mod proof;
 mod reader;
 mod run;
 mod state;
@@ -23,6 +24,7 @@ pub use event::{
 };
 pub use executor::{Approval, Clock, Executor, ExecutorSettings};
 pub use outcome::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
+pub use proof::{Headers, Proof};
 pub use run::WITNESSES;
 pub(crate) use state::open_state_file;
 pub use state::{

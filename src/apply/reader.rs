@@ -3,6 +3,7 @@
 //! With FiFo's cache on, a reading of a single VM can stay the same indefinitely; the list is never cached. So a single
 //! reading shows that something *has* happened, and only the list that something has *not*.
 
+use super::proof::Proof;
 use crate::fifo::{ETag, FifoError, ReadClient};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
@@ -58,6 +59,7 @@ impl ReadError {
 
 pub(super) struct VmReader<'a> {
     client: &'a ReadClient,
+    proof: Option<&'a dyn Proof>,
     /// The VMs that the run is about, and a few others that detect an empty list; a list keeps no others in memory.
     vms: BTreeSet<VmId>,
     reads: Semaphore,
@@ -70,9 +72,15 @@ pub(super) struct VmReader<'a> {
 }
 
 impl<'a> VmReader<'a> {
-    pub(super) fn new(client: &'a ReadClient, vms: BTreeSet<VmId>) -> Self {
+    pub(super) fn new(client: &'a ReadClient, proof: Option<&'a dyn Proof>, vms: BTreeSet<VmId>) -> Self {
         let (reads, refusal) = (Semaphore::new(READS_AT_A_TIME), SetOnce::new());
-        Self { client, vms, reads, listed: Mutex::default(), is_list_cut: AtomicBool::default(), refusal }
+        let (listed, is_list_cut) = (Mutex::default(), AtomicBool::default());
+        Self { client, proof, vms, reads, listed, is_list_cut, refusal }
+    }
+
+    fn marked(&self, mut vm: Vm) -> Vm {
+        self.proof.iter().for_each(|proof| proof.mark(&mut vm));
+        vm
     }
 
     /// Reads one VM by itself. What it does not show may have happened all the same; only the list shows for certain that
@@ -85,7 +93,7 @@ impl<'a> VmReader<'a> {
             FifoError::NoSuchVm { .. } => ReadError::Gone,
             error => self.failed(error),
         })?;
-        let vm = read.vm.map_err(ReadError::Unreadable)?;
+        let vm = self.marked(read.vm.map_err(ReadError::Unreadable)?);
         Ok(VmReading { vm, etag: read.etag, server_date: read.server_date, at: Instant::now() })
     }
 
@@ -100,7 +108,7 @@ impl<'a> VmReader<'a> {
             *listed = Some((Instant::now(), self.read_list().await));
         }
         match &*listed {
-            Some((_, Ok(list))) => find(list, id),
+            Some((_, Ok(list))) => find(list, id).map(|vm| self.marked(vm)),
             Some((_, Err(error))) => Err(error.clone()),
             None => Err(ReadError::NoneKnown),
         }
@@ -108,7 +116,9 @@ impl<'a> VmReader<'a> {
 
     pub(super) async fn in_recent_list(&self, id: VmId) -> Option<Vm> {
         match &*self.listed.lock().await {
-            Some((began, Ok(list))) if began.elapsed() < RECENT => find(list, id).ok(),
+            Some((began, Ok(list))) if began.elapsed() < RECENT => {
+                find(list, id).ok().map(|vm| self.marked(vm))
+            }
             _ => None,
         }
     }

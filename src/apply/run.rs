@@ -38,7 +38,7 @@ impl Executor<'_> {
         let run = Run {
             executor: self,
             approval,
-            reader: VmReader::new(self.client.read(), known_vms(&due, noted, &inventory)),
+            reader: VmReader::new(self.client.read(), self.proof, known_vms(&due, noted, &inventory)),
             slots: Slots::new(self.settings.max_uploads, self.settings.max_uploads_per_hypervisor),
             gate: Gate::new(self.first_deletes(&due, &inventory)),
             uploads,

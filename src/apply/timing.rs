@@ -16,6 +16,8 @@ pub(super) const VERIFY: Duration = Duration::from_secs(60);
 /// After how long a write that FiFo answers with "not now" each time is given up, and the longest pause between two of them.
 /// So no `Retry-After` holds a run.
 pub(super) const WRITE_MAX: Duration = Duration::from_secs(120);
+/// The time between two looks into the storage for a backup that is not there yet.
+pub(super) const STORE_RECHECK: Duration = Duration::from_secs(20);
 /// How old a note on a delete of an earlier run must be when it is compared for the last time.
 pub(super) const NOTE_AGE: Duration = Duration::from_secs(120);
 /// How long an upload is waited for while nothing can be read.

@@ -20,7 +20,7 @@ use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, CascadeCosts, VmPlan};
 use chrono::TimeDelta;
 use futures::FutureExt as _;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
@@ -82,6 +82,9 @@ pub(super) struct Known {
     /// Backups that this run has made, and those of them that were seen complete.
     own: BTreeSet<BackupId>,
     completed: BTreeSet<BackupId>,
+    /// Of backups that the storage was asked about: why nothing is known; `None` where the beginnings of their objects are
+    /// right.
+    pub(super) asked: BTreeMap<BackupId, Option<String>>,
     /// The last reading that confirmed something: the next step needs no other one if it follows at once.
     pub(super) fresh: Option<VmReading>,
     /// Whether the VM was compared with what the plan was made from.
@@ -268,6 +271,7 @@ impl<'a> VmRun<'a> {
         }
         let start = match action {
             Action::Create(create) => self.may_create(create, seen).await?,
+            _ if self.must_prove(seen).await? => Start::Waited,
             Action::DeleteLocal(_) => self.enter_gate(ActionKind::DeleteLocal).await?,
             Action::DeleteCloud(_) => self.may_prune(action, fresh, seen).await?,
         };

@@ -2,22 +2,22 @@
 
 use super::connect;
 use super::context::Context;
-use super::files::{self, Put};
+use super::look::{PlanningArgs, PruneArgs};
 use super::options::Format;
-use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
+use super::store::StoreArgs;
 use super::value::timeout;
 use crate::apply::{ExecutorSettings, Timing};
 use crate::report::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::notify::SecretUrl;
 use crate::runner::output::can_ask;
-use crate::runner::reporting::{Address, MetricsFile, Reporting};
+use crate::runner::reporting::{Address, Reporting};
 use crate::runner::run::{Approval, Order, run_once};
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -48,37 +48,42 @@ pub struct ApplyArgs {
 
 /// The arguments of every command that carries a plan out.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Carrying out")]
 pub(super) struct ExecuteArgs {
     /// How many uploads may run in all, counting those that run already
-    #[arg(long, value_name = "COUNT", default_value = "8", help_heading = "Carrying out")]
+    #[arg(long, value_name = "COUNT", default_value = "8")]
     max_uploads: NonZeroUsize,
 
     /// How many uploads may run on one hypervisor, counting those that run already
-    #[arg(long, value_name = "COUNT", default_value = "2", help_heading = "Carrying out")]
+    #[arg(long, value_name = "COUNT", default_value = "2")]
     max_uploads_per_hypervisor: NonZeroUsize,
 
     /// Start the creates and leave the rest, what comes after them too, to the next run
-    #[arg(long, help_heading = "Carrying out")]
+    #[arg(long)]
     no_wait: bool,
 
     #[command(flatten)]
     pub(super) prune: PruneArgs,
+
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
 }
 
 /// The arguments of every command that carries a plan out and reports the result.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Reporting")]
 pub(super) struct ReportingArgs {
     /// Write metrics to this file after the run, for node_exporter's textfile collector; it should end in .prom
-    #[arg(long, value_name = "FILE", help_heading = "Reporting")]
+    #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
 
     /// Post a summary of the run as JSON to this address (FIFO_RETAIN_NOTIFY_URL, which others cannot see in `ps`)
     // Taken as it is and read later: clap would repeat what it cannot read, and that may hold a token.
-    #[arg(long, value_name = "URL", help_heading = "Reporting")]
+    #[arg(long, value_name = "URL")]
     notify_url: Option<SecretString>,
 
     /// Ping a cron monitor: URL/start, then URL when all was done, else URL/fail (FIFO_RETAIN_PING_URL)
-    #[arg(long, value_name = "URL", help_heading = "Reporting")]
+    #[arg(long, value_name = "URL")]
     ping_url: Option<SecretString>,
 }
 
@@ -93,7 +98,6 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Fai
                 .hint("give --auto-approve to go on without asking, or use `reconcile`"));
         }
     };
-    let policies = || policies::load_for(context, args.execute.prune.prune);
     let order = Order {
         command: "apply",
         approval,
@@ -101,8 +105,9 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Fai
         settings: args.execute.settings(args.deadline),
         first_contact: FirstContact::FailFast,
         handed_over_after: None,
-        policies: &policies,
+        policies: &|| policies::load_for(context, args.execute.prune.prune),
         fifo: &|| connect::target(context),
+        store: &|| args.execute.store.open_if_given(context),
     };
     let reporting = args.reporting.open(context)?;
     Ok(run_once(&context.host, &order, reporting).await)
@@ -126,11 +131,7 @@ impl ReportingArgs {
     pub(super) fn open<'a>(&'a self, context: &'a Context) -> Result<Reporting<'a>, Failure> {
         let notify = address("--notify-url", self.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL", context)?;
         let ping = address("--ping-url", self.ping_url.as_ref(), "FIFO_RETAIN_PING_URL", context)?;
-        let metrics_file = self
-            .metrics_file
-            .as_deref()
-            .map(|path| -> MetricsFile<'_> { Box::new(move |text| write_metrics(path, text)) });
-        Ok(Reporting::new(&context.host, metrics_file, notify, ping))
+        Ok(Reporting::new(&context.host, self.metrics_file.as_deref(), notify, ping))
     }
 }
 
@@ -151,11 +152,4 @@ fn address<'a>(
         let unusable = |error: String| Failure::new(format!("{variable} cannot be used")).because(error);
         text.map(|text| text.parse()).transpose().map_err(unusable)
     }))
-}
-
-/// Writes a file with metrics that everybody may read, whole or not at all.
-pub(super) fn write_metrics(path: &Path, text: &str) -> Result<(), Failure> {
-    files::put(path, files::PUBLIC, Put::OverFile, |out| out.write_all(text.as_bytes())).map_err(|error| {
-        Failure::new(format!("failed to write the metrics to {}", path.display())).because(error)
-    })
 }

@@ -14,6 +14,8 @@ use std::sync::LazyLock;
 #[command(
     name = "fifo-retain",
     version = VERSION.as_str(),
+    // Longer lines are hard to read.
+    max_term_width = 100,
     after_help = concat!(include_str!("help/program.txt"), include_str!("help/program_short.txt")),
     after_long_help = concat!(include_str!("help/program.txt"), include_str!("help/program_long.txt"))
 )]
@@ -29,7 +31,6 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     format!("{} (tz database {zones})", env!("CARGO_PKG_VERSION"))
 });
 
-/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write a first policy, after questions, from options or from a crontab

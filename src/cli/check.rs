@@ -12,7 +12,7 @@ use crate::report::check::{Checks, Finding};
 use crate::report::stop::headline;
 use crate::report::{Exit, Failure, span_text};
 use crate::runner::fifo::{Fifo, FirstContact, Target};
-use crate::runner::output::print;
+use crate::runner::journal::Journal;
 use crate::runner::read::{SKEW_WARN, skew};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -26,19 +26,17 @@ use std::path::Path;
 pub struct CheckArgs {}
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json])?;
+    context.format(&[Format::Text, Format::Json])?;
     let mut checks = Checks::default();
-    let (endpoint, listing) = match connect::target(context) {
+    let (mut endpoint, mut listing) = (None, None);
+    match connect::target(context) {
         Ok(target) => {
-            let name = target.name();
-            checks.ok("endpoint", format!("{name}, {}", target.identity()));
-            (Some(name), remote(&target, context, &mut checks).await)
+            checks.ok("endpoint", format!("{}, {}", target.name(), target.identity()));
+            listing = remote(&target, context, &mut checks).await;
+            endpoint = Some(target.name());
         }
-        Err(failure) => {
-            checks.fail("endpoint", &failure, None);
-            (None, None)
-        }
-    };
+        Err(failure) => checks.fail("endpoint", &failure, None),
+    }
     let policies = available(context, &mut checks);
     if let (Some(policies), Some(listing)) = (&policies, &listing) {
         selected(policies, &listing.inventory, &mut checks);
@@ -46,22 +44,14 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     if let Some(endpoint) = &endpoint {
         state(context, endpoint, &mut checks);
     }
-    print(|out| match format {
-        Format::Json => checks.json(endpoint.as_deref(), out),
-        _ => context.write(&checks.document(), out),
-    })?;
+    context.print(|| checks.document(), |out| checks.json(endpoint.as_deref(), out))?;
     Ok(if checks.count(Finding::Problem) == 0 { Exit::Done } else { Exit::Failed })
 }
 
 /// Makes the checks for which FiFo is asked, up to the first problem that leaves nothing more to ask.
 async fn remote(target: &Target, context: &Context, checks: &mut Checks) -> Option<Listing> {
-    let fifo = match target.open(&context.host, FirstContact::FailFast).await {
-        Ok(fifo) => fifo,
-        Err(failure) => {
-            checks.fail("connection", &failure, None);
-            return None;
-        }
-    };
+    let opened = target.open(&context.host, FirstContact::FailFast).await;
+    let fifo = opened.map_err(|failure| checks.fail("connection", &failure, None)).ok()?;
     let listing = asked(&fifo, context, checks).await;
     if let Err(failure) = fifo.close().await {
         checks.fail("connection", &failure, None);
@@ -99,8 +89,7 @@ async fn asked(fifo: &Fifo, context: &Context, checks: &mut Checks) -> Option<Li
             Some(listing)
         }
         Err(error) => {
-            let check = if is_refused { "sign-in" } else { "permissions" };
-            checks.fail(check, &fifo.failure(&error), None);
+            checks.fail(if is_refused { "sign-in" } else { "permissions" }, &fifo.failure(&error), None);
             None
         }
     }
@@ -201,15 +190,18 @@ fn selected(policies: &Policies, inventory: &Inventory, checks: &mut Checks) {
             checks.ok("selected", message);
         }
     }
-    if unprotected > 0 {
-        let message = format!("{} without a policy", plural(unprotected, "VM"));
-        let advice = "`fifo-retain plan` names them; their backups are left alone and none are made";
-        checks.add("selected", Finding::Warning, message, advice);
-    }
-    if in_conflict > 0 {
-        let message = format!("{} in conflict: two policies of one priority", plural(in_conflict, "VM"));
-        let advice = "`fifo-retain plan` names them; give one of the policies a higher `priority`";
-        checks.add("selected", Finding::Problem, message, advice);
+    let others = [
+        (unprotected, Finding::Warning, "without a policy", "their backups are left alone and none are made"),
+        (
+            in_conflict,
+            Finding::Problem,
+            "in conflict: two policies of one priority",
+            "give one of the policies a higher `priority`",
+        ),
+    ];
+    for (count, finding, message, advice) in others.into_iter().filter(|(count, ..)| *count > 0) {
+        let message = format!("{} {message}", plural(count, "VM"));
+        checks.add("selected", finding, message, &format!("`fifo-retain plan` names them; {advice}"));
     }
 }
 
@@ -219,17 +211,16 @@ fn state(context: &Context, endpoint: &str, checks: &mut Checks) {
         Err(failure) => return checks.fail("state", &failure, None),
     };
     let stop_file = StopFile::new(folder, endpoint);
-    let files = [Lock::path(folder, endpoint), folder.join("journal.jsonl"), stop_file.path().to_owned()];
+    let files = [Lock::path(folder, endpoint), Journal::path(folder), stop_file.path().to_owned()];
     let written = files.iter().try_for_each(|file| can_write(file)).and_then(|()| can_make_files(folder));
     let kept = format!("lock, journal and safety stop are kept in {}", folder.display());
     match written {
         Ok(()) => checks.ok("state", format!("{kept}, which can be written")),
-        Err((path, error)) => checks.add(
-            "state",
-            Finding::Problem,
-            format!("{kept}, and cannot be written: {path}: {error}"),
-            "run as the user who owns it, or name another folder with --state-dir or FIFO_RETAIN_STATE_DIR",
-        ),
+        Err((path, error)) => {
+            let message = format!("{kept}, and cannot be written: {path}: {error}");
+            let advice = "run as the user who owns it, or name another folder with --state-dir or FIFO_RETAIN_STATE_DIR";
+            checks.add("state", Finding::Problem, message, advice);
+        }
     }
     if let Some(stop) = stop_file.read() {
         let advice = "find the cause first (docs/safety.md), then run `fifo-retain resume`";

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::options::Format;
 use crate::report::{Exit, Failure};
-use crate::runner::output::print;
+use crate::runner::output::print_text;
 use clap::Args;
 use clap_complete::Shell;
 
@@ -15,10 +15,6 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// The name of the program.
-const PROGRAM: &str = "fifo-retain";
-
-/// Writes the script for a command line.
 pub(super) fn run(
     wanted: &CompletionsArgs,
     program: &mut clap::Command,
@@ -27,12 +23,12 @@ pub(super) fn run(
     context.format(&[Format::Text])?;
     // Written to memory first: the generator treats a closed pipe as an error.
     let mut script = Vec::new();
-    clap_complete::generate(wanted.shell, program, PROGRAM, &mut script);
+    clap_complete::generate(wanted.shell, program, "fifo-retain", &mut script);
+    let mut script = String::from_utf8_lossy(&script).into_owned();
     if wanted.shell == Shell::Bash {
         // clap_complete 4.6 writes a program's name with a `-` in it in two ways, and what a command takes is never found.
-        script =
-            String::from_utf8_lossy(&script).replace("fifo__subcmd__retain", "fifo__retain").into_bytes();
+        script = script.replace("fifo__subcmd__retain", "fifo__retain");
     }
-    print(|out| out.write_all(&script))?;
+    print_text(&script)?;
     Ok(Exit::Done)
 }

@@ -1,10 +1,10 @@
 //! Which FiFo is meant, and what to sign in with: command line, environment and profile put together.
 
-use super::context::{Context, Environment};
+use super::context::{Context, Environment, SANDBOX_FILE};
 use super::options::Global;
-use crate::fifo::{Credentials, Endpoint, HttpOptions, Profile, ProfileError};
+use crate::fifo::{Credentials, Endpoint, Profile, ProfileError};
 use crate::report::Failure;
-use crate::runner::fifo::{Place, SANDBOX_NAME, Settings, Target};
+use crate::runner::fifo::{SANDBOX_NAME, Settings, Target};
 use hyper_util::client::proxy::matcher::Matcher;
 use secrecy::SecretString;
 use std::fs;
@@ -12,13 +12,10 @@ use std::path::{Path, PathBuf};
 
 /// Finds out which FiFo is meant, and what to sign in with. Nothing is asked or started. No error message holds a secret.
 pub(super) fn target(context: &Context) -> Result<Target, Failure> {
-    let (global, environment) = (&context.global, &context.environment);
-    let place = if global.sandbox {
-        Place::Sandbox(context.sandbox_file().to_owned())
-    } else {
-        Place::Real(Box::new(settings(global, environment, context.profile_file())?))
-    };
-    Ok(Target { place, timeout: global.timeout })
+    Ok(match context.global.sandbox {
+        true => Target::Sandbox(PathBuf::from(SANDBOX_FILE), context.global.timeout),
+        false => Target::Real(Box::new(Sources::of(context).settings()?)),
+    })
 }
 
 /// Returns the endpoint that plans name; there need be nothing to sign in with.
@@ -26,80 +23,89 @@ pub(super) fn endpoint(context: &Context) -> Result<String, Failure> {
     if context.global.sandbox {
         return Ok(SANDBOX_NAME.to_owned());
     }
-    named(context)?.map(|endpoint| endpoint.to_string()).ok_or_else(none_named)
+    Sources::of(context).endpoint()?.map(|endpoint| endpoint.to_string()).ok_or_else(none_named)
 }
 
 pub(super) fn is_named(context: &Context) -> Result<bool, Failure> {
-    Ok(context.global.sandbox || named(context)?.is_some())
+    Ok(context.global.sandbox || Sources::of(context).endpoint()?.is_some())
 }
 
-/// Returns the endpoint that is given, or else the profile's.
-fn named(context: &Context) -> Result<Option<Endpoint>, Failure> {
-    if let Some(given) = given_endpoint(&context.global)? {
-        return Ok(Some(given));
+/// Where endpoint and secrets may stand.
+struct Sources<'a> {
+    global: &'a Global,
+    environment: &'a Environment,
+    /// The file with profiles, whether or not it is there.
+    profiles: Option<PathBuf>,
+}
+
+impl<'a> Sources<'a> {
+    fn of(context: &'a Context) -> Self {
+        let Context { global, environment, .. } = context;
+        Self { global, environment, profiles: context.profile_file() }
     }
-    let profile = profile(&context.global, &context.environment, context.profile_file())?;
-    Ok(profile.map(|profile| profile.endpoint))
-}
 
-/// A profile's secrets are only ever sent to the host that it is for: with another endpoint it gives none.
-fn settings(global: &Global, environment: &Environment, file: Option<PathBuf>) -> Result<Settings, Failure> {
-    let given = given_endpoint(global)?;
-    let from_environment = credentials(environment)?;
-    let is_needed = global.profile.is_some() || given.is_none() || from_environment.is_none();
-    let profile = if is_needed { profile(global, environment, file)? } else { None };
-
-    let endpoint = given.or_else(|| profile.as_ref().map(|profile| profile.endpoint.clone()));
-    let endpoint = endpoint.ok_or_else(none_named)?;
-    let (own, other) = match profile {
-        Some(profile) if profile.endpoint == endpoint => (Some(profile), None),
-        other => (None, other),
-    };
-    let api = global.api_version.or(own.as_ref().and_then(|profile| profile.api)).unwrap_or_default();
-    let Some(credentials) = from_environment.or(own.and_then(|profile| profile.credentials)) else {
-        let mut hint = "set FIFO_TOKEN, or FIFO_USER and FIFO_PASSWORD".to_owned();
-        if let Some(Profile { name, endpoint, .. }) = other {
-            hint.push_str(&format!("; the profile `{name}` is for {endpoint} and is only used there"));
+    /// Returns the endpoint that is given, or else the profile's.
+    fn endpoint(&self) -> Result<Option<Endpoint>, Failure> {
+        match self.given_endpoint()? {
+            None => Ok(self.profile()?.map(|profile| profile.endpoint)),
+            given => Ok(given),
         }
-        return Err(Failure::new(format!("there is nothing to sign in to {endpoint} with")).hint(hint));
-    };
-    let http = HttpOptions {
-        ca_file: global.ca_file.clone(),
-        pin: global.pin_sha256,
-        insecure: global.insecure,
-        ..HttpOptions::default()
-    };
-    let proxy = proxy(&endpoint, environment)?;
-    Ok(Settings { endpoint, api, credentials, http, proxy })
+    }
+
+    fn given_endpoint(&self) -> Result<Option<Endpoint>, Failure> {
+        let unusable =
+            |error| Failure::new("the endpoint of --endpoint or FIFO_ENDPOINT cannot be used").because(error);
+        self.global.endpoint.as_deref().map(str::parse).transpose().map_err(unusable)
+    }
+
+    /// Puts them together. A profile's secrets are only ever sent to the host that it is for: with another endpoint it gives none.
+    fn settings(&self) -> Result<Settings, Failure> {
+        let Self { global, environment, .. } = *self;
+        let given = self.given_endpoint()?;
+        let from_environment = credentials(environment)?;
+        let is_needed = global.profile.is_some() || given.is_none() || from_environment.is_none();
+        let profile = if is_needed { self.profile()? } else { None };
+
+        let endpoint = given.or_else(|| profile.as_ref().map(|profile| profile.endpoint.clone()));
+        let endpoint = endpoint.ok_or_else(none_named)?;
+        let (own, other) = match profile {
+            Some(profile) if profile.endpoint == endpoint => (Some(profile), None),
+            other => (None, other),
+        };
+        let api = global.api_version.or(own.as_ref().and_then(|profile| profile.api)).unwrap_or_default();
+        let Some(credentials) = from_environment.or(own.and_then(|profile| profile.credentials)) else {
+            let mut hint = "set FIFO_TOKEN, or FIFO_USER and FIFO_PASSWORD".to_owned();
+            if let Some(Profile { name, endpoint, .. }) = other {
+                hint.push_str(&format!("; the profile `{name}` is for {endpoint} and is only used there"));
+            }
+            return Err(Failure::new(format!("there is nothing to sign in to {endpoint} with")).hint(hint));
+        };
+        let mut settings = Settings::new(endpoint, credentials, global.timeout);
+        settings.proxy = proxy(&settings.client.endpoint, environment)?;
+        settings.client.api = api;
+        settings.http.ca_file.clone_from(&global.ca_file);
+        (settings.http.pin, settings.http.insecure) = (global.pin_sha256, global.insecure);
+        Ok(settings)
+    }
+
+    /// Reads the profile. Where neither it nor its file is named by anybody, there may be none.
+    fn profile(&self) -> Result<Option<Profile>, Failure> {
+        let wanted = self.global.profile.as_deref();
+        let is_named = wanted.is_some() || self.environment.get("FIFO_CONFIG").is_some();
+        let Some(file) = self.profiles.as_deref().filter(|file| is_named || file.exists()) else {
+            let missing = |name| Failure::new(format!("there is no file to read the profile `{name}` from"));
+            return wanted.map_or(Ok(None), |name| Err(missing(name)));
+        };
+        match Profile::read(file, wanted) {
+            Err(ProfileError::NoneActive { .. }) if !is_named => Ok(None),
+            read => read.map(Some).map_err(|error| Failure::of(&error)),
+        }
+    }
 }
 
 fn none_named() -> Failure {
     Failure::new("no endpoint configured")
         .hint("give --endpoint or FIFO_ENDPOINT, or a profile in ~/.fifo; --sandbox uses the built-in one")
-}
-
-fn given_endpoint(global: &Global) -> Result<Option<Endpoint>, Failure> {
-    let unusable =
-        |error| Failure::new("the endpoint of --endpoint or FIFO_ENDPOINT cannot be used").because(error);
-    global.endpoint.as_deref().map(str::parse::<Endpoint>).transpose().map_err(unusable)
-}
-
-/// Reads the profile from the file with profiles. Where neither is named by anybody, there may be none.
-fn profile(
-    global: &Global,
-    environment: &Environment,
-    file: Option<PathBuf>,
-) -> Result<Option<Profile>, Failure> {
-    let wanted = global.profile.as_deref();
-    let is_named = wanted.is_some() || environment.get("FIFO_CONFIG").is_some();
-    let Some(file) = file.filter(|file| is_named || file.exists()) else {
-        let missing = |name| Failure::new(format!("there is no file to read the profile `{name}` from"));
-        return wanted.map_or(Ok(None), |name| Err(missing(name)));
-    };
-    match Profile::read(&file, wanted) {
-        Err(ProfileError::NoneActive { .. }) if !is_named => Ok(None),
-        read => read.map(Some).map_err(|error| Failure::of(&error)),
-    }
 }
 
 fn credentials(environment: &Environment) -> Result<Option<Credentials>, Failure> {
@@ -147,17 +153,13 @@ pub(super) fn secret(environment: &Environment, name: &str) -> Result<Option<Str
 }
 
 fn doubt(text: &str) -> Option<&'static str> {
-    if text.starts_with(['\n', '\r']) {
-        Some("begins with an empty line")
-    } else if text.contains(['\n', '\r']) {
-        Some("has more than one line")
-    } else if text.starts_with(char::is_whitespace) {
-        Some("begins with a blank")
-    } else if text.ends_with(char::is_whitespace) {
-        Some("ends with a blank")
-    } else {
-        None
-    }
+    let doubts = [
+        (text.starts_with(['\n', '\r']), "begins with an empty line"),
+        (text.contains(['\n', '\r']), "has more than one line"),
+        (text.starts_with(char::is_whitespace), "begins with a blank"),
+        (text.ends_with(char::is_whitespace), "ends with a blank"),
+    ];
+    doubts.into_iter().find_map(|(is_so, doubt)| is_so.then_some(doubt))
 }
 
 /// Names the proxy on the way to a FiFo, as the environment sets it, without what it may hold of secrets.
@@ -196,6 +198,7 @@ fn proxy(endpoint: &Endpoint, environment: &Environment) -> Result<Option<String
 mod tests {
     use super::*;
     use crate::cli::args::Arguments;
+    use crate::fifo::ClientSettings;
     use clap::Parser as _;
     use secrecy::ExposeSecret;
     use std::io::Write as _;
@@ -219,8 +222,10 @@ mod tests {
         let line = ["fifo-retain"].iter().chain(arguments).chain(&["plan"]);
         let global = Arguments::try_parse_from(line).unwrap().global;
         let environment: Environment = variables.iter().copied().collect();
-        match settings(&global, &environment, profiles.map(Path::to_owned)) {
-            Ok(Settings { endpoint, api, credentials, .. }) => {
+        let sources =
+            Sources { global: &global, environment: &environment, profiles: profiles.map(Path::to_owned) };
+        match sources.settings() {
+            Ok(Settings { client: ClientSettings { endpoint, api, credentials, .. }, .. }) => {
                 let credentials = match credentials {
                     Credentials::Token(token) => format!("token {}", token.expose_secret()),
                     Credentials::Password { user, password } => {

@@ -1,14 +1,13 @@
 //! What surrounds a command: the only place that reads the clock, the environment and the terminal, and that knows where
 //! files lie.
 
-use super::options::{Color, Format, Global, LogFormat};
-use crate::report::Failure;
+use super::options::{Format, Global, LogFormat};
 use crate::report::text::{self, Detail, TextOptions};
-use crate::report::{Doc, Styles, markdown};
+use crate::report::{Doc, Failure, Styles, markdown};
 use crate::runner::host::Host;
-use crate::runner::output::Output;
+use crate::runner::output::{self, Output};
 use chrono::Utc;
-use clap::ValueEnum as _;
+use clap::{ColorChoice, ValueEnum as _};
 use etcetera::BaseStrategy as _;
 use std::collections::BTreeMap;
 use std::env;
@@ -19,13 +18,12 @@ use std::path::{Path, PathBuf};
 
 /// Where policies are where no place is given.
 const DEFAULT_POLICIES: &str = "policies";
-/// The file in which `--sandbox` keeps its world.
-const SANDBOX_FILE: &str = ".fifo-retain/sandbox.json";
+/// Where `--sandbox` keeps its world, and its state beside it.
+pub(super) const SANDBOX_FILE: &str = ".fifo-retain/sandbox.json";
 const COLUMNS_ELSEWHERE: usize = 120;
 /// The columns that output is made for at least and at most, however wide the terminal.
 const COLUMNS_MIN: usize = 60;
 const COLUMNS_MAX: usize = 200;
-const HELP_COLUMNS_MAX: usize = 100;
 
 /// The environment's variables as they were when the program started. An empty one counts as not there.
 #[derive(Clone, Default)]
@@ -63,11 +61,10 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(global: Global) -> Self {
         let (global, environment) = (global.without_empty(), env::vars_os().collect::<Environment>());
-        let choice = |is_wanted: bool| if is_wanted { Styles::colored() } else { Styles::plain() };
-        let (on_out, on_err) = match global.color {
-            Color::Always => (true, true),
-            Color::Never => (false, false),
-            Color::Auto => (is_colored(&io::stdout()), is_colored(&io::stderr())),
+        let styles = |on_terminal: bool| match global.color {
+            ColorChoice::Never => Styles::plain(),
+            ColorChoice::Auto if !on_terminal => Styles::plain(),
+            ColorChoice::Auto | ColorChoice::Always => Styles::colored(),
         };
         let detail = match (global.quiet, global.verbose) {
             (0, 0) => Detail::Usual,
@@ -75,19 +72,18 @@ impl Context {
             (1, _) => Detail::Brief,
             (_, _) => Detail::Errors,
         };
-        let columns_of_out = columns(&environment, io::stdout());
+        let (out, err) = (io::stdout(), io::stderr());
+        let columns_of_out = columns(&environment, &out);
         let output = Output {
             is_json: global.format == Format::Json,
-            text: TextOptions { styles: choice(on_out), columns: columns_of_out, detail },
-            error_styles: choice(on_err),
-            out_columns: io::stdout().is_terminal().then_some(columns_of_out),
-            error_columns: io::stderr().is_terminal().then(|| columns(&environment, io::stderr())),
-            is_quiet: global.quiet > 0,
+            text: TextOptions { styles: styles(takes_color(&out)), columns: columns_of_out, detail },
+            error_styles: styles(takes_color(&err)),
+            out_columns: out.is_terminal().then_some(columns_of_out),
+            error_columns: err.is_terminal().then(|| columns(&environment, &err)),
             logs_json: global.log_format == LogFormat::Json,
         };
-        let host =
-            Host { clock: Utc::now, state_dir: state_dir(&global), ca_file: global.ca_file.clone(), output };
-        Self { global, environment, host }
+        let (state_dir, ca_file) = (state_dir(&global), global.ca_file.clone());
+        Self { global, environment, host: Host { clock: Utc::now, state_dir, ca_file, output } }
     }
 
     pub(super) fn text(&self) -> &TextOptions {
@@ -99,11 +95,17 @@ impl Context {
         if self.global.format == Format::Markdown { Detail::Usual } else { self.text().detail }
     }
 
-    pub(super) fn write(&self, doc: &Doc, out: &mut dyn Write) -> io::Result<()> {
-        match self.global.format {
-            Format::Markdown => out.write_all(markdown::written(doc, None, None).as_bytes()),
-            _ => text::write(doc, self.text(), out),
-        }
+    /// Prints what a command has found: a document for people, or what `json` writes for programs.
+    pub(super) fn print(
+        &self,
+        doc: impl FnOnce() -> Doc,
+        json: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        output::print(|out| match self.global.format {
+            Format::Json => json(out),
+            Format::Markdown => out.write_all(markdown::written(&doc(), None, None).as_bytes()),
+            _ => text::write(&doc(), self.text(), out),
+        })
     }
 
     /// Returns the columns for drawings in characters: of a terminal that shows UTF-8, where text is written to it.
@@ -134,24 +136,19 @@ impl Context {
         }
     }
 
-    pub(super) fn sandbox_file(&self) -> &Path {
-        Path::new(SANDBOX_FILE)
-    }
-
-    /// Returns the format of standard output.
+    /// Returns the format of standard output, which has to be one that the command has.
     pub(super) fn format(&self, known: &[Format]) -> Result<Format, Failure> {
         let asked = self.global.format;
         if known.contains(&asked) {
             return Ok(asked);
         }
-        let known: Vec<String> = known.iter().map(|&format| name_of(format)).collect();
-        Err(Failure::usage(format!("--format {} is not for this command", name_of(asked)))
+        let name = |format: Format| {
+            format.to_possible_value().map_or_else(String::new, |it| it.get_name().to_owned())
+        };
+        let known: Vec<String> = known.iter().copied().map(name).collect();
+        Err(Failure::usage(format!("--format {} is not for this command", name(asked)))
             .hint(format!("it has {}", known.join(", "))))
     }
-}
-
-fn name_of(format: Format) -> String {
-    format.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
@@ -161,23 +158,17 @@ fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
     if global.sandbox {
         return Ok(Path::new(SANDBOX_FILE).with_file_name(""));
     }
-    let homeless = |error| {
+    let base = etcetera::choose_base_strategy().map_err(|error| {
         Failure::new("there is no place for lock and journal")
             .because(error)
             .hint("name a folder with --state-dir or FIFO_RETAIN_STATE_DIR")
-    };
-    let base = etcetera::choose_base_strategy().map_err(homeless)?;
+    })?;
     Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("fifo-retain"))
 }
 
 /// Says whether colour suits a stream: a terminal that supports it, without NO_COLOR.
-fn is_colored(stream: &impl anstream::stream::RawStream) -> bool {
+fn takes_color(stream: &impl anstream::stream::RawStream) -> bool {
     anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
-}
-
-/// Returns the columns that help is written for: at most 100, since longer lines are hard to read.
-pub(super) fn help_columns() -> usize {
-    columns(&env::vars_os().collect(), io::stdout()).min(HELP_COLUMNS_MAX)
 }
 
 fn columns(environment: &Environment, stream: impl AsFd) -> usize {

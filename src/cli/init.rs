@@ -4,12 +4,12 @@ mod crontab;
 mod draft;
 
 use super::context::Context;
-use super::files;
 use super::options::Format;
 use super::policies;
 use crate::policy::{self, PolicyErrors, SourceFile, Zone, is_name};
 use crate::report::{Exit, Failure};
-use crate::runner::output::{ask_line, can_ask, is_yes, print};
+use crate::runner::files::{self, Put, read_input};
+use crate::runner::output::{ask_line, can_ask, is_yes, print_text};
 use clap::Args;
 use crontab::Crontab;
 use draft::{Condition, Draft, yaml};
@@ -41,7 +41,7 @@ pub struct InitArgs {
     timezone: Option<String>,
 
     /// The hour at which backups are due, from 0 to 23 [default: 1]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=23), conflicts_with = "from_crontab")]
+    #[arg(long, value_parser = hour, conflicts_with = "from_crontab")]
     hour: Option<u8>,
 
     /// Let runs with --prune delete expired backups from storage, for good
@@ -77,12 +77,12 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
     let path = args.out.clone().unwrap_or_else(|| default_path(context, name));
     validate(&text, &path, context)?;
     if path == Path::new("-") {
-        print(|out| out.write_all(text.as_bytes()))?;
+        print_text(&text)?;
         tracing::info!("save it in the policies folder, and run `fifo-retain validate --strict` next");
         return Ok(Exit::Done);
     }
     write(&path, &text, args.force)?;
-    print(|out| write!(out, "{}", next_steps(&path, args, context)))?;
+    print_text(&next_steps(&path, args, context))?;
     Ok(Exit::Done)
 }
 
@@ -114,11 +114,8 @@ fn grandfather(args: &InitArgs, context: &Context) -> Result<Draft, Failure> {
 
 /// Makes the policies that do what a crontab does. Each line that is not taken over is reported.
 fn from_crontab(file: &Path, args: &InitArgs, context: &Context) -> Result<Vec<Draft>, Failure> {
-    let is_stdin = file == Path::new("-");
-    let text = if is_stdin { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
-    let shown = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
-    let text =
-        text.map_err(|error| Failure::new(format!("failed to read the crontab {shown}")).because(error))?;
+    let (shown, bytes) = read_input("crontab", file)?;
+    let text = String::from_utf8_lossy(&bytes);
     let crontab = Crontab::read(&text, &args.wrapper);
     for (line, why) in &crontab.unread {
         tracing::warn!("{shown}:{line}: this line is not taken over: {why}");
@@ -208,19 +205,17 @@ fn validate(text: &str, path: &Path, context: &Context) -> Result<(), Failure> {
 }
 
 fn write(path: &Path, text: &str, may_replace: bool) -> Result<(), Failure> {
-    let failed = |error: io::Error| {
+    let put = if may_replace { Put::Over } else { Put::New };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let written = folder
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| files::put(path, files::PUBLIC, put, |out| out.write_all(text.as_bytes())));
+    written.map_err(|error| {
         let exists = error.kind() == io::ErrorKind::AlreadyExists;
         let failure = Failure::new(format!("failed to write {}", path.display())).because(error);
-        match exists {
-            true => failure.hint("choose another --name or --out, or replace it with --force"),
-            false => failure,
-        }
-    };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let put = if may_replace { files::Put::Over } else { files::Put::New };
-    files::put(path, files::PUBLIC, put, |out| out.write_all(text.as_bytes())).map_err(failed)
+        let hint = "choose another --name or --out, or replace it with --force";
+        if exists { failure.hint(hint) } else { failure }
+    })
 }
 
 fn next_steps(path: &Path, args: &InitArgs, context: &Context) -> String {

@@ -4,9 +4,9 @@
 //! traces are requests with all their headers, and the token is in one of them.
 
 use super::options::{Global, LogFormat};
+use crate::report::Styles;
 use crate::report::json::Harmless;
-use crate::report::{Styles, visible, wrapped};
-use crate::runner::output;
+use crate::runner::output::{self, Output};
 use anstyle::Style;
 use std::fmt;
 use std::io::{self, Write};
@@ -19,9 +19,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Sets messages up for the whole program. A second call changes nothing. With `columns`, standard error is a terminal that
-/// wide, and no message breaks in a word.
-pub(super) fn set_up(global: &Global, styles: Styles, columns: Option<usize>) {
+/// Sets messages up for the whole program. A second call changes nothing.
+pub(super) fn set_up(global: &Global, output: &Output) {
     let level = match (global.quiet, global.verbose) {
         (0, 0) => LevelFilter::INFO,
         (0, 1) => LevelFilter::DEBUG,
@@ -30,14 +29,12 @@ pub(super) fn set_up(global: &Global, styles: Styles, columns: Option<usize>) {
         (_, _) => LevelFilter::ERROR,
     };
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
-    // Colours are put in below, by `styles`: left to itself, the layer puts its own into pipes and files as well.
     let is_json = global.log_format == LogFormat::Json;
     let line = move || Line { text: Vec::new(), is_json };
+    // Left to itself, the layer puts colours into pipes and files as well.
     let layer = tracing_subscriber::fmt::layer().with_writer(line).with_ansi(false);
-    let layer = match global.log_format {
-        LogFormat::Json => layer.json().boxed(),
-        LogFormat::Text => layer.event_format(Sentence { styles, columns }).boxed(),
-    };
+    let sentence = Sentence { styles: output.error_styles, columns: output.error_columns };
+    let layer = if is_json { layer.json().boxed() } else { layer.event_format(sentence).boxed() };
     // The error says that there is a subscriber already.
     let _ = tracing_subscriber::registry().with(layer.with_filter(ours)).try_init();
 }
@@ -71,7 +68,7 @@ impl Drop for Line {
     }
 }
 
-/// `warning: https://… is plain HTTP`; information has no word before it.
+/// `warning: https://… is plain HTTP`; information has no word before it. On a terminal no message breaks in a word.
 struct Sentence {
     styles: Styles,
     columns: Option<usize>,
@@ -88,24 +85,17 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Styles { alarm, wait, quiet, .. } = self.styles;
         let (style, word) = match *event.metadata().level() {
-            Level::ERROR => (alarm, "error:"),
-            Level::WARN => (wait, "warning:"),
+            Level::ERROR => (self.styles.alarm, "error: "),
+            Level::WARN => (self.styles.wait, "warning: "),
             Level::INFO => (Style::new(), ""),
-            Level::DEBUG => (quiet, "debug:"),
-            Level::TRACE => (quiet, "trace:"),
+            Level::DEBUG => (self.styles.quiet, "debug: "),
+            Level::TRACE => (self.styles.quiet, "trace: "),
         };
         let mut text = word.to_owned();
-        if !word.is_empty() {
-            text.push(' ');
-        }
         context.field_format().format_fields(Writer::new(&mut text), event)?;
-        // What is logged may contain an answer of a server.
-        text = text.split('\n').map(visible).collect::<Vec<_>>().join("\n");
-        if let Some(columns) = self.columns {
-            text = wrapped(&text, columns).join("\n");
-        }
+        let text = output::lines(&text, self.columns);
+        let word = word.trim_end();
         writeln!(out, "{style}{word}{style:#}{}", text.strip_prefix(word).unwrap_or(&text))
     }
 }

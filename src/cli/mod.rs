@@ -1,7 +1,8 @@
 //! The commands, one file each with what it takes, and what they share.
 //!
-//! [`args`] is the command line, `options` what holds for every command, `value` reads values; `context` is clock, environment and files; `connect` finds out which
-//! FiFo is meant and what to sign in with; `policies` reads the policies; `log` and `usage` are messages.
+//! [`args`] is the command line, `options` what holds for every command, `value` reads values; `context` is clock, environment
+//! and files; `connect` finds out which FiFo is meant and what to sign in with, and `look` reads it; `policies` reads the
+//! policies; `log` and `usage` are messages.
 
 mod apply;
 pub mod args;
@@ -9,9 +10,9 @@ mod check;
 mod completions;
 mod connect;
 mod context;
-mod files;
 mod init;
 mod log;
+mod look;
 mod options;
 mod plan;
 mod policies;
@@ -38,23 +39,22 @@ use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
 
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let mut command = args::command().term_width(context::help_columns());
-    let line: Vec<OsString> = arguments.into_iter().collect();
-    let parsed = command.try_get_matches_from_mut(&line).and_then(|matches| {
+    let mut command = args::command();
+    let parsed = command.try_get_matches_from_mut(arguments).and_then(|matches| {
         usage::refuse_beside_sandbox(&matches, &mut command)?;
         Arguments::from_arg_matches(&matches)
     });
     let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(message) => {
-            let message = usage::with_hint(message, &line);
+            let message = usage::with_hint(message);
             // Help and version come this way too. Where they cannot be written, nothing else can be.
             _ = message.print();
             return if message.use_stderr() { Exit::WrongUsage.code() } else { Exit::Done.code() };
         }
     };
     let context = Context::new(arguments.global);
-    log::set_up(&context.global, context.host.output.error_styles, context.host.output.error_columns);
+    log::set_up(&context.global, &context.host.output);
     let ended = guarded(|| dispatch(&arguments.command, &context));
     let exit = ended.unwrap_or_else(|failure| {
         context.host.output.report(&failure);

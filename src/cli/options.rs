@@ -2,7 +2,7 @@
 
 use super::value::{path, timeout};
 use crate::fifo::{ApiVersion, CertificatePin};
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ColorChoice, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,16 +10,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// A file or folder with policies; can be given several times [default: policies]
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "PATH",
-        env = "FIFO_RETAIN_POLICIES",
-        value_delimiter = ':',
-        value_parser = path(),
-        help_heading = "Policies"
-    )]
+    #[arg(short, long, global = true, value_name = "PATH", help_heading = "Policies")]
+    #[arg(env = "FIFO_RETAIN_POLICIES", value_delimiter = ':', value_parser = path())]
     pub policies: Vec<PathBuf>,
 
     /// Where FiFo is, such as `https://fifo.example.com`
@@ -31,14 +23,8 @@ pub struct Global {
     pub sandbox: bool,
 
     /// A profile of ~/.fifo, the file that pyfi keeps, instead of the active one
-    #[arg(
-        short = 'c',
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "FIFO_PROFILE",
-        help_heading = "Connection"
-    )]
+    #[arg(short = 'c', long, global = true, value_name = "NAME", help_heading = "Connection")]
+    #[arg(env = "FIFO_PROFILE")]
     pub profile: Option<String>,
 
     /// The version of FiFo's API: 3, 2 or 0.2.0 [default: the profile's, else 3]
@@ -58,25 +44,13 @@ pub struct Global {
     pub insecure: bool,
 
     /// How long a read of FiFo may take in all, with everything that is tried again
-    #[arg(
-        long,
-        global = true,
-        value_name = "DURATION",
-        default_value = "5m",
-        value_parser = timeout,
-        help_heading = "Connection"
-    )]
+    #[arg(long, global = true, value_name = "DURATION", help_heading = "Connection")]
+    #[arg(default_value = "5m", value_parser = timeout)]
     pub timeout: Duration,
 
     /// Where lock, journal and safety stop are kept [default: fifo-retain in the XDG state folder]
-    #[arg(
-        long,
-        global = true,
-        value_name = "FOLDER",
-        env = "FIFO_RETAIN_STATE_DIR",
-        value_parser = path(),
-        help_heading = "State"
-    )]
+    #[arg(long, global = true, value_name = "FOLDER", help_heading = "State")]
+    #[arg(env = "FIFO_RETAIN_STATE_DIR", value_parser = path())]
     pub state_dir: Option<PathBuf>,
 
     /// The form of what goes to standard output; github is for `validate`, markdown for `plan`, `status`, `show` and `simulate`, html for the last three
@@ -84,40 +58,21 @@ pub struct Global {
     pub format: Format,
 
     /// When to use colour
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        value_name = "WHEN",
-        default_value_t = Color::Auto,
-        help_heading = "Output"
-    )]
-    pub color: Color,
+    #[arg(long, global = true, value_name = "WHEN", default_value_t, help_heading = "Output")]
+    pub color: ColorChoice,
 
     /// Print more: every VM and note; twice: every attempt as well
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
     pub verbose: u8,
 
     /// Print nothing when nothing is to do and nothing is wrong, else only counts and warnings; twice: errors only
-    #[arg(
-        short,
-        long,
-        global = true,
-        action = clap::ArgAction::Count,
-        conflicts_with = "verbose",
-        help_heading = "Output"
-    )]
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
+    #[arg(conflicts_with = "verbose")]
     pub quiet: u8,
 
     /// The form of what goes to standard error
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        value_name = "FORMAT",
-        default_value_t = LogFormat::Text,
-        help_heading = "Output"
-    )]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", help_heading = "Output")]
+    #[arg(default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
@@ -145,17 +100,6 @@ pub enum Format {
     Markdown,
     /// A page for a browser.
     Html,
-}
-
-/// When to use colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 /// The forms of messages.

@@ -1,57 +1,21 @@
 //! `plan`: shows the plan, and saves it with `--out`.
 
-use super::connect;
 use super::context::Context;
-use super::files::{self, Put};
+use super::look::{PlanningArgs, PruneArgs, look};
 use super::options::Format;
 use super::policies;
-use super::value::{instant, max_bytes};
-use crate::plan::{Plan, Prune};
-use crate::policy::Pattern;
-use crate::report::markdown::{self, MARKER, MAX_BYTES_DEFAULT};
+use super::store::StoreArgs;
+use super::value::instant;
+use crate::plan::Plan;
+use crate::report::markdown::{self, MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST};
 use crate::report::plan::{PlanParts, document};
-use crate::report::{Exit, Failure};
-use crate::report::{change, diff, json};
-use crate::runner::fifo::FirstContact;
-use crate::runner::output::print;
-use crate::runner::read::{KeptVms, Planned, Query, Selection, compare_with};
+use crate::report::{Exit, Failure, change, diff, json};
+use crate::runner::files::{self, Put};
+use crate::runner::output::{print, print_text};
+use crate::runner::read::{KeptVms, Planned, compare_with};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use std::path::{Path, PathBuf};
-
-#[derive(Debug, Args)]
-pub(super) struct PlanningArgs {
-    /// Only this VM, by UUID, or those with such an alias; can be given several times
-    #[arg(long = "vm", value_name = "UUID|ALIAS-GLOB")]
-    vms: Vec<Pattern>,
-
-    /// Go on when this user can see no VM at all
-    #[arg(long)]
-    allow_empty: bool,
-}
-
-impl PlanningArgs {
-    pub(super) fn selection(&self) -> Selection {
-        Selection { vms: self.vms.clone(), allow_empty: self.allow_empty }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, Args)]
-pub(super) struct PruneArgs {
-    /// Delete expired backups from storage too, for good, where the policy says `prune: true`
-    #[arg(long, help_heading = "Pruning")]
-    pub(super) prune: bool,
-
-    /// So many backups of each VM may be deleted from storage at once, where the limit is lower
-    #[arg(long, value_name = "COUNT", requires = "prune", help_heading = "Pruning")]
-    pub(super) allow_mass_prune: Option<usize>,
-}
-
-impl PruneArgs {
-    pub(super) fn switch(self) -> Prune {
-        Prune { is_requested: self.prune, mass_allowed: self.allow_mass_prune.unwrap_or(0) }
-    }
-}
 
 #[derive(Debug, Args)]
 #[command(after_help = include_str!("help/plan.txt"))]
@@ -61,6 +25,9 @@ pub struct PlanArgs {
 
     #[command(flatten)]
     prune: PruneArgs,
+
+    #[command(flatten)]
+    store: StoreArgs,
 
     /// Save the plan to a file, as JSON that can be applied later; - is standard output, which then has nothing else
     #[arg(long, value_name = "FILE")]
@@ -79,8 +46,9 @@ pub struct PlanArgs {
     against: Vec<PathBuf>,
 
     /// With --format markdown: write no more bytes than that, and say what was left out [default: 65536]
-    #[arg(long, value_name = "BYTES", value_parser = max_bytes, help_heading = "Output")]
-    max_bytes: Option<usize>,
+    #[arg(long, value_name = "BYTES", help_heading = "Output")]
+    #[arg(value_parser = clap::value_parser!(u32).range(MAX_BYTES_LEAST as i64..))]
+    max_bytes: Option<u32>,
 
     /// Show actual against desired backups as a unified diff as well
     #[arg(long)]
@@ -89,51 +57,49 @@ pub struct PlanArgs {
 
 pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
-    refuse_what_does_not_go_together(args, format)?;
+    let to_stdout = args.out.as_deref() == Some(Path::new("-"));
+    refuse_what_does_not_go_together(args, format, to_stdout)?;
     let before = policies::load_against(context, &args.against)?;
     let policies = policies::load_for(context, args.prune.prune)?;
-    let target = connect::target(context)?;
-    let stop = context.host.safety_stop(&target.name());
-    let fifo = target.open(&context.host, FirstContact::FailFast).await?;
-    let selection = args.planning.selection();
-    let query = Query {
-        host: &context.host,
-        policies: &policies,
-        fifo: &fifo,
-        selection: &selection,
-        at: args.at,
-        prune: args.prune.switch(),
+    let kept = match args.diff {
+        _ if before.is_some() => KeptVms::All,
+        true => KeptVms::Changed,
+        false => KeptVms::None,
     };
-    let planned = query.plan(kept(args), false).await?;
-    fifo.close().await?;
+    let selection = args.planning.selection();
+    let (prune, store) = (args.prune.switch(), args.store.open_if_given(context)?);
+    let planned = look(context, &policies, &selection, args.at, prune, kept, store).await?;
+    let stop = context.host.safety_stop(&planned.plan.endpoint);
     let compared = before.map(|before| compare_with(&before, &policies, &planned));
     let estimate = planned.estimate(&planned.plan);
     let Planned { plan, inventory, identity, .. } = planned;
 
     // Saved before it is shown: the file is written even if the pipe is closed early.
-    if let Some(path) = &args.out {
-        save(&plan, path)?;
+    match &args.out {
+        Some(_) if to_stdout => print(|out| json::plan(&plan, None, out))?,
+        Some(path) => save(&plan, path)?,
+        None => {}
     }
-    let parts = PlanParts {
-        stop: stop.as_ref(),
-        identity: Some(&identity),
-        estimate: Some(&estimate),
-        has_details: format == Format::Markdown,
-        diff: if args.diff { diff::lines(&plan, &policies, &inventory) } else { Vec::new() },
+    let doc = || {
+        let parts = PlanParts {
+            stop: stop.as_ref(),
+            identity: Some(&identity),
+            estimate: Some(&estimate),
+            has_details: format == Format::Markdown,
+            diff: if args.diff { diff::lines(&plan, &policies, &inventory) } else { Vec::new() },
+        };
+        match &compared {
+            Some(compared) => change::document(&plan, compared, parts, context.detail()),
+            None => document(&plan, parts, context.detail()),
+        }
     };
-    let doc = || match &compared {
-        Some(compared) => change::document(&plan, compared, parts, context.detail()),
-        None => document(&plan, parts, context.detail()),
-    };
-    if args.out.as_deref() != Some(Path::new("-")) {
-        print(|out| match (format, &compared) {
-            (Format::Json, None) => json::plan(&plan, stop.as_ref(), out),
-            (Format::Json, Some(compared)) => json::comparison(&plan, compared, stop.as_ref(), out),
-            (Format::Markdown, _) => {
-                let max_bytes = args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT);
-                out.write_all(markdown::written(&doc(), Some(MARKER), Some(max_bytes)).as_bytes())
-            }
-            _ => context.write(&doc(), out),
+    if format == Format::Markdown && !to_stdout {
+        let max_bytes = args.max_bytes.map_or(MAX_BYTES_DEFAULT, |bytes| bytes as usize);
+        print_text(&markdown::written(&doc(), Some(MARKER), Some(max_bytes)))?;
+    } else if !to_stdout {
+        context.print(doc, |out| match &compared {
+            None => json::plan(&plan, stop.as_ref(), out),
+            Some(compared) => json::comparison(&plan, compared, stop.as_ref(), out),
         })?;
     }
     // A fault of this program shows in the exit code, with or without --detailed-exitcode.
@@ -144,35 +110,21 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
     Ok(if args.detailed_exitcode && has_changes { Exit::Changes } else { Exit::Done })
 }
 
-fn kept(args: &PlanArgs) -> KeptVms {
-    if !args.against.is_empty() {
-        KeptVms::All
-    } else if args.diff {
-        KeptVms::Changed
-    } else {
-        KeptVms::None
-    }
+fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format, to_stdout: bool) -> Result<(), Failure> {
+    Err(Failure::usage(match format {
+        Format::Json if args.diff => "--diff is for people: it does not go with --format json",
+        Format::Text | Format::Json if args.max_bytes.is_some() => {
+            "--max-bytes is for --format markdown: nothing else is ever cut"
+        }
+        _ if args.diff && to_stdout => {
+            "--diff is for people: it does not go with --out -, which writes the plan alone"
+        }
+        _ => return Ok(()),
+    }))
 }
 
-fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format) -> Result<(), Failure> {
-    let refuse = |message: &str| Err(Failure::usage(message));
-    match format {
-        Format::Json if args.diff => refuse("--diff is for people: it does not go with --format json"),
-        Format::Text | Format::Github | Format::Json if args.max_bytes.is_some() => {
-            refuse("--max-bytes is for --format markdown: nothing else is ever cut")
-        }
-        _ if args.diff && args.out.as_deref() == Some(Path::new("-")) => {
-            refuse("--diff is for people: it does not go with --out -, which writes the plan alone")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes a plan to a file that only its owner may read, whole or not at all; or to standard output.
+/// Writes a plan to a file that only its owner may read, whole or not at all.
 fn save(plan: &Plan, path: &Path) -> Result<(), Failure> {
-    if path == Path::new("-") {
-        return print(|out| json::plan(plan, None, out));
-    }
     let saved = files::put(path, files::PRIVATE, Put::Over, |out| json::plan(plan, None, out));
     saved.map_err(|error| {
         Failure::new(format!("failed to save the plan to {}", path.display())).because(error)

@@ -15,31 +15,24 @@ const EXAMPLES: [(&str, &str); 4] = [
     ("built-in/grandfather.yaml", include_str!("../../policies/grandfather.yaml")),
 ];
 
+/// Returns the example policies where a run would take these.
+fn examples(context: &Context) -> Option<Vec<SourceFile>> {
+    let file = |(name, text): (&str, &str)| SourceFile { name: name.to_owned(), bytes: text.into() };
+    (context.global.sandbox && context.has_no_policies()).then(|| EXAMPLES.map(file).into())
+}
+
 /// Reads the policies that a run would take, without any output, and says whether they are the built-in ones.
 pub(super) fn read(context: &Context) -> (Result<Loaded, PolicyErrors>, bool) {
-    if !context.global.sandbox || !context.has_no_policies() {
-        return (policy::load(&context.policy_paths()), false);
+    match examples(context) {
+        Some(files) => (policy::parse(&files), true),
+        None => (policy::load(&context.policy_paths()), false),
     }
-    (policy::parse(&examples()), true)
 }
 
-fn examples() -> [SourceFile; 4] {
-    EXAMPLES.map(|(name, text)| SourceFile { name: name.to_owned(), bytes: text.into() })
-}
-
-/// Reads the files of a run's policies, whatever is in them.
-///
-/// # Errors
-///
-/// There are none, or one cannot be read.
-pub(super) fn files(context: &Context) -> Result<Vec<SourceFile>, Failure> {
-    if context.global.sandbox && context.has_no_policies() {
-        return Ok(examples().into());
-    }
-    policy::read_files(&context.policy_paths()).map_err(|mistakes| {
-        print_diagnostics(context, mistakes.diagnostics());
-        Failure::new("the policies cannot be read")
-    })
+/// Reads the files of the policies that a run would take, whatever is in them.
+pub(super) fn sources(context: &Context) -> Result<Vec<SourceFile>, Failure> {
+    let read = examples(context).map_or_else(|| policy::read_files(&context.policy_paths()), Ok);
+    read.map_err(|mistakes| refused(context, &mistakes, "in the places of policies", ""))
 }
 
 /// Reads the policies of a run. Warnings and mistakes go to standard error.
@@ -65,11 +58,7 @@ pub(super) fn load_for(context: &Context, prunes: bool) -> Result<Policies, Fail
     Ok(policies)
 }
 
-/// Reads the policies to compare with, if there are any paths. Mistakes go to standard error; their warnings no longer matter.
-///
-/// # Errors
-///
-/// There are mistakes, or a path that is not there.
+/// Reads the policies to compare with, if there are any paths. Their warnings no longer matter.
 pub(super) fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Option<Policies>, Failure> {
     if paths.is_empty() {
         return Ok(None);
@@ -80,10 +69,8 @@ pub(super) fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Optio
     })?;
     if loaded.policies.is_empty() {
         let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        tracing::warn!(
-            "there is no policy in {}: every VM counts as unprotected before this change",
-            paths.join(" and ")
-        );
+        let paths = paths.join(" and ");
+        tracing::warn!("there is no policy in {paths}: every VM counts as unprotected before this change");
     }
     Ok(Some(loaded.policies))
 }
@@ -95,20 +82,16 @@ fn refused(context: &Context, mistakes: &PolicyErrors, place: &str, hint: &str) 
 }
 
 pub(super) fn print_diagnostics(context: &Context, diagnostics: &[Diagnostic]) {
-    match context.global.log_format {
-        LogFormat::Text => {
-            let colour = context.host.output.error_styles != Styles::plain();
-            let gap = if diagnostics.is_empty() { "" } else { "\n" };
-            output::say(format!("{}{gap}", render_text(diagnostics, colour)).into_bytes());
-        }
-        LogFormat::Json => {
-            for it in diagnostics {
-                let (file, line, column, hint) = (&it.file, it.line(), it.column(), it.hint.as_deref());
-                match it.severity {
-                    Severity::Error => tracing::error!(file, line, column, hint, "{}", it.message),
-                    Severity::Warning => tracing::warn!(file, line, column, hint, "{}", it.message),
-                }
-            }
+    if context.global.log_format == LogFormat::Text {
+        let colour = context.host.output.error_styles != Styles::plain();
+        let gap = if diagnostics.is_empty() { "" } else { "\n" };
+        return output::say(format!("{}{gap}", render_text(diagnostics, colour)).into_bytes());
+    }
+    for it in diagnostics {
+        let (file, line, column, hint) = (&it.file, it.line(), it.column(), it.hint.as_deref());
+        match it.severity {
+            Severity::Error => tracing::error!(file, line, column, hint, "{}", it.message),
+            Severity::Warning => tracing::warn!(file, line, column, hint, "{}", it.message),
         }
     }
 }

@@ -3,8 +3,8 @@
 use super::apply::{ExecuteArgs, ReportingArgs};
 use super::connect;
 use super::context::Context;
+use super::look::PlanningArgs;
 use super::options::Format;
-use super::plan::PlanningArgs;
 use super::policies;
 use super::value::{address, interval, timeout};
 use crate::report::{Exit, Failure};
@@ -25,24 +25,14 @@ pub struct ReconcileArgs {
     pub every: Option<Duration>,
 
     /// Serve /metrics, /healthz and a status page on this address, such as localhost:9797; none of it changes anything
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        value_parser = address,
-        requires = "every",
-        help_heading = "Repeating"
-    )]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Repeating")]
+    #[arg(requires = "every")]
     pub listen: Option<String>,
 
     /// Leave to the next run what still waits after this long; what runs in FiFo continues. With --every, the next run takes
     /// over when it is due, if that is sooner
-    #[arg(
-        long,
-        value_name = "DURATION",
-        value_parser = timeout,
-        default_value = "1h",
-        help_heading = "Carrying out"
-    )]
+    #[arg(long, value_name = "DURATION", value_parser = timeout, help_heading = "Carrying out")]
+    #[arg(default_value = "1h")]
     deadline: Duration,
 
     #[command(flatten)]
@@ -57,7 +47,6 @@ pub struct ReconcileArgs {
 
 pub(super) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Exit, Failure> {
     context.format(&[Format::Text, Format::Json])?;
-    let policies = || policies::load_for(context, args.execute.prune.prune);
     let order = Order {
         command: "reconcile",
         approval: Approval::Everything,
@@ -65,8 +54,9 @@ pub(super) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Exit,
         settings: args.execute.settings(Some(args.deadline)),
         first_contact: FirstContact::KeepTrying,
         handed_over_after: args.every.map(|every| every.max(HAND_OVER_LEAST)),
-        policies: &policies,
+        policies: &|| policies::load_for(context, args.execute.prune.prune),
         fifo: &|| connect::target(context),
+        store: &|| args.execute.store.open_if_given(context),
     };
     let reporting = args.reporting.open(context)?;
     match args.every {

@@ -3,22 +3,20 @@
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::store::{Opened, StoreArgs};
+use super::store::StoreArgs;
 use super::value::instant;
 use super::verify::{known, save, store_failure};
 use crate::policy::Pattern;
-use crate::report::text::write;
-use crate::report::{Exit, Failure};
-use crate::report::{json, markdown, verify as reports};
+use crate::report::{Exit, Failure, json, verify as reports};
 use crate::runner::fifo::{Fifo, FirstContact};
-use crate::runner::output::print;
+use crate::runner::interrupt::Interrupt;
+use crate::runner::proofs::OpenedStore;
 use crate::verify::{Rehearsal, RehearseError, Restored, clean, rehearse};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, TryLockError};
-use std::path::Path;
-use tokio::signal::unix::{SignalKind, signal};
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 #[command(after_help = include_str!("help/rehearse.txt"))]
@@ -48,12 +46,12 @@ pub struct RehearseArgs {
 }
 
 pub(super) async fn run(args: &RehearseArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
-    let Opened { store, name: store_name } = args.store.open(context)?;
+    context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let OpenedStore { store, name: store_name } = args.store.open(context)?;
     let target = connect::target(context)?;
-    let state_dir = context.host.made_state_dir()?.to_owned();
-    let _lock = lock(&state_dir, &args.into)?;
-    let mountpoint = mountpoint(&state_dir, &args.into)?;
+    let state_dir = context.host.made_state_dir()?;
+    let _lock = lock(state_dir, &args.into)?;
+    let mountpoint = mountpoint(state_dir, &args.into)?;
     let fifo = target.open(&context.host, FirstContact::FailFast).await?;
     let rehearsal = Rehearsal {
         fifo: fifo.read(),
@@ -65,19 +63,13 @@ pub(super) async fn run(args: &RehearseArgs, context: &Context) -> Result<Exit, 
         mountpoint: mountpoint.clone(),
         keep: args.keep,
     };
-    let failed = |error| Failure::new("failed to listen for signals").because(error);
-    let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminations = signal(SignalKind::terminate()).map_err(failed)?;
-    let ended = tokio::select! {
-        ended = rehearse(&rehearsal) => Ok(ended),
-        _ = interrupts.recv() => Err(2),
-        _ = terminations.recv() => Err(15),
-    };
-    let rehearsed = match ended {
-        Ok(ended) => ended.map_err(|error| failure(&error, &fifo)),
-        Err(signal) => {
+    let interrupt = Interrupt::default();
+    interrupt.listen()?;
+    let rehearsed = tokio::select! {
+        ended = rehearse(&rehearsal) => ended.map_err(|error| failure(&error, &fifo)),
+        exit = interrupt.signalled() => {
             clean(&args.into).map_err(|error| Failure::of(&error))?;
-            Err(Failure::ending(Exit::Interrupted(signal), "stopped by a signal; what was made is destroyed"))
+            Err(Failure::ending(exit, "stopped by a signal; what was made is destroyed"))
         }
     };
     if !args.keep || rehearsed.is_err() {
@@ -86,22 +78,15 @@ pub(super) async fn run(args: &RehearseArgs, context: &Context) -> Result<Exit, 
     }
     fifo.close().await?;
     let rehearsed = rehearsed?;
-    let mut known = known(&state_dir, &target.name(), &store_name);
+    let mut known = known(state_dir, &target.name(), &store_name);
     known.vms.entry(rehearsed.vm).or_default().restored = Some(Restored {
         backup: rehearsed.backup,
         at: context.host.now(),
         took_secs: rehearsed.took_secs,
         size_bytes: rehearsed.size_bytes,
     });
-    save(&known, &state_dir);
-    print(|out| {
-        let document = || reports::rehearsed(&rehearsed);
-        match format {
-            Format::Json => json::document(&rehearsed, out),
-            Format::Markdown => out.write_all(markdown::written(&document(), None, None).as_bytes()),
-            _ => write(&document(), context.text(), out),
-        }
-    })?;
+    save(&known, state_dir);
+    context.print(|| reports::rehearsed(&rehearsed), |out| json::document(&rehearsed, out))?;
     Ok(Exit::Done)
 }
 
@@ -119,7 +104,7 @@ fn lock(state_dir: &Path, into: &str) -> Result<File, Failure> {
     }
 }
 
-fn mountpoint(state_dir: &Path, into: &str) -> Result<std::path::PathBuf, Failure> {
+fn mountpoint(state_dir: &Path, into: &str) -> Result<PathBuf, Failure> {
     let absolute = fs::canonicalize(state_dir);
     let folder = absolute.map_err(|error| Failure::new("failed to find the state folder").because(error))?;
     Ok(folder.join(format!("rehearsal-{}", digest(into))))

@@ -1,19 +1,19 @@
 //! `sandbox`: serves the simulated FiFo for other programs.
 
-use super::context::Context;
+use super::context::{Context, SANDBOX_FILE};
 use super::options::Format;
 use super::value::timeout;
 use crate::report::{Exit, Failure};
 use crate::runner::fifo::SANDBOX_USER;
-use crate::runner::output::print;
-use crate::sandbox::{ApiStyle, Options, RunningSandbox, Sandbox, Seed, Shape};
+use crate::runner::interrupt::Interrupt;
+use crate::runner::output::print_text;
+use crate::sandbox::{ApiStyle, Options, Sandbox, Seed, Shape};
 use clap::Args;
 use serde_json::json;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Args)]
 #[command(after_help = include_str!("help/sandbox.txt"))]
@@ -62,7 +62,7 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Exit, F
             _ => Failure::new(message).because(error),
         }
     };
-    let state_file = args.state.clone().unwrap_or_else(|| context.sandbox_file().to_owned());
+    let state_file = args.state.clone().unwrap_or_else(|| PathBuf::from(SANDBOX_FILE));
     let vms = args.vms.unwrap_or(Seed::default().vms);
     if args.vms.is_some() && !args.fresh && state_file.exists() {
         tracing::warn!(
@@ -85,32 +85,19 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Exit, F
         ..Options::default()
     };
     // Listened for before the greeting, so that no signal is missed.
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    let interrupt = Interrupt::default();
+    interrupt.listen()?;
     let running = Sandbox::start(options).await.map_err(failed)?;
-    let greeting = match format {
-        Format::Json => {
-            let (endpoint, user) = (running.url(), SANDBOX_USER);
-            let greeting =
-                json!({"endpoint": endpoint, "api_version": version, "user": user, "password": user});
-            format!("{greeting}\n")
-        }
-        _ => greeting(&running, version, years),
-    };
-    print(|out| out.write_all(greeting.as_bytes()))?;
-    tokio::select! {
-        _ = interrupted.recv() => {}
-        _ = terminated.recv() => {}
-    }
-    running.stop().await.map_err(failed)?;
-    Ok(Exit::Done)
-}
-
-fn greeting(running: &RunningSandbox, version: &str, years: &str) -> String {
     let (url, user) = (running.url(), SANDBOX_USER);
-    let vms = running.with(|state| state.world.vms.len());
-    format!(
-        "\
+    print_text(&match format {
+        Format::Json => {
+            let of = json!({"endpoint": url, "api_version": version, "user": user, "password": user});
+            format!("{of}\n")
+        }
+        _ => {
+            let vms = running.with(|state| state.world.vms.len());
+            format!(
+                "\
 A simulated FiFo of {years} with {vms} VMs, at {url}
 User {user}, password {user}. Ctrl-C ends it.
 
@@ -121,5 +108,10 @@ In another shell:
   curl -H 'accept: application/json' -H \"authorization: Bearer $TOKEN\" {url}/api/{version}/vms
   curl {url}/_sandbox/world
 "
-    )
+            )
+        }
+    })?;
+    interrupt.signalled().await;
+    running.stop().await.map_err(failed)?;
+    Ok(Exit::Done)
 }

@@ -5,8 +5,7 @@ use super::options::Format;
 use crate::apply;
 use crate::plan;
 use crate::policy;
-use crate::report::json;
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, json};
 use crate::runner::output::print;
 use clap::{Args, ValueEnum};
 
@@ -18,7 +17,6 @@ pub struct SchemaArgs {
     of: SchemaOf,
 }
 
-/// What there is a schema of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SchemaOf {
     /// A policy file.

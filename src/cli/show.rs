@@ -1,7 +1,7 @@
 //! `show`: why every backup of a VM is where it is.
 
-use super::connect;
 use super::context::Context;
+use super::look::look;
 use super::options::Format;
 use super::policies;
 use super::value::instant;
@@ -10,11 +10,9 @@ use crate::plan::Prune;
 use crate::policy::Pattern;
 use crate::report::html::vm;
 use crate::report::text::Detail;
-use crate::report::{Exit, Failure};
-use crate::report::{json, show, stop as safety_stop, verify as proofs};
-use crate::runner::fifo::FirstContact;
-use crate::runner::output::print;
-use crate::runner::read::{KeptVms, Planned, Query, Selection};
+use crate::report::{Exit, Failure, json, show, stop as safety_stop, verify as proofs};
+use crate::runner::output::print_text;
+use crate::runner::read::{KeptVms, Planned, Selection};
 use chrono::{DateTime, Utc};
 use clap::Args;
 
@@ -36,35 +34,28 @@ pub struct ShowArgs {
 pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
-    let target = connect::target(context)?;
-    let stop = context.host.safety_stop(&target.name());
-    let fifo = target.open(&context.host, FirstContact::FailFast).await?;
     let selection = Selection { vms: args.vms.clone(), allow_empty: false };
     // What a run with `--prune` would do is told as well.
-    let (host, at) = (&context.host, args.at);
-    let query =
-        Query { host, policies: &policies, fifo: &fifo, selection: &selection, at, prune: Prune::REQUESTED };
-    let Planned { plan, inventory, identity, request, .. } = query.plan(KeptVms::All, false).await?;
-    fifo.close().await?;
+    let read = look(context, &policies, &selection, args.at, Prune::REQUESTED, KeptVms::All, None).await?;
+    let Planned { plan, inventory, identity, request, .. } = read;
     let mut explained = explain(&plan, &policies, &inventory, request);
     if explained.vms.len() <= DATED_MAX {
         enter_expiry_dates(&mut explained, &policies, &inventory);
     }
-    let mut known = context.host.verified(&target.name());
+    let stop = context.host.safety_stop(&plan.endpoint);
+    if format == Format::Html {
+        let alarms: Vec<String> = stop.iter().map(safety_stop::headline).collect();
+        print_text(&vm::page(&explained, &alarms, Some(&identity), None))?;
+        return Ok(Exit::Done);
+    }
+    let mut known = context.host.verified(&plan.endpoint);
     known.retain(|id, _| explained.vms.iter().any(|vm| vm.uuid == Some(*id)));
-    print(|out| {
-        let detail = match format {
-            Format::Json => return json::show(&explained, &known, stop.as_ref(), out),
-            Format::Html => {
-                let alarms: Vec<String> = stop.iter().map(safety_stop::headline).collect();
-                return out.write_all(vm::page(&explained, &alarms, Some(&identity), None).as_bytes());
-            }
-            Format::Markdown => Detail::Full,
-            _ => context.detail(),
-        };
+    let doc = || {
+        let detail = if format == Format::Markdown { Detail::Full } else { context.detail() };
         let doc = show::document(&explained, stop.as_ref(), Some(&identity), detail, context.drawn_columns());
         let shown: Vec<_> = explained.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
-        context.write(&proofs::with_proofs(doc, &known, &shown), out)
-    })?;
+        proofs::with_proofs(doc, &known, &shown)
+    };
+    context.print(doc, |out| json::show(&explained, &known, stop.as_ref(), out))?;
     Ok(Exit::Done)
 }

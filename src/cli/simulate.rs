@@ -2,20 +2,19 @@
 
 use super::connect;
 use super::context::Context;
+use super::look::{PlanningArgs, look};
 use super::options::Format;
-use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
 use super::value::{address, change_rate, instant, interval, size, span};
+use crate::plan::Prune;
 use crate::policy::{Policies, parse};
-use crate::report;
 use crate::report::html::simulation::page;
 use crate::report::simulate::{Played, document};
-use crate::report::{Exit, Failure};
-use crate::runner::fifo::FirstContact;
-use crate::runner::output::print;
-use crate::runner::read::{KeptVms, Planned, Query};
+use crate::report::{self, Exit, Failure};
+use crate::runner::output::print_text;
+use crate::runner::read::KeptVms;
 use crate::runner::serve::desk::{self, Desk};
-use crate::simulate::{Scenario, simulate, simulate_with_stories};
+use crate::simulate::{Scenario, simulate_with_stories};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use clap::Args;
 use std::ops::Range;
@@ -71,16 +70,16 @@ pub struct SimulateArgs {
 
 pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
-    let prune = PruneArgs { prune: args.prune, allow_mass_prune: None };
     let before = policies::load_against(context, &args.against)?;
-    let files = args.listen.as_ref().map(|_| policies::files(context)).transpose()?;
+    let files = args.listen.as_ref().map(|_| policies::sources(context)).transpose()?;
     let policies = match &files {
         // What is wrong with them is shown in the editor.
         Some(files) => parse(files).map(|loaded| loaded.policies).unwrap_or_default(),
-        None => policies::load_for(context, prune.prune)?,
+        None => policies::load_for(context, args.prune)?,
     };
     let read = if connect::is_named(context)? {
-        Some(read(args, context, &policies).await?)
+        let (selection, prune) = (args.planning.selection(), Prune::default());
+        Some(look(context, &policies, &selection, args.from, prune, KeptVms::All, None).await?)
     } else {
         tracing::info!("no FiFo is named: beginning with one VM a policy that has no backup");
         None
@@ -92,37 +91,26 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
         uploads_fail: args.uploads_fail.clone(),
         vm_size_bytes: args.vm_size,
         change_ppm: args.change_rate,
-        prune: prune.switch(),
+        prune: Prune { is_requested: args.prune, ..Prune::default() },
         ..Scenario::new(args.from.unwrap_or_else(now), args.days)
     };
+    let inventory = read.map(|read| read.inventory);
     if let Some((address, files)) = args.listen.as_ref().zip(files) {
-        let inventory = read.map(|read| read.inventory);
         return desk::serve(address, Desk { files, inventory, scenario }).await;
     }
-    let inventory = read.as_ref().map(|read| &read.inventory);
-    if format == Format::Json {
-        let after = simulate(&policies, inventory, &scenario);
-        let before = before.map(|before| simulate(&before, inventory, &scenario));
-        print(|out| report::json::simulation(&after, before.as_ref(), out))?;
-        return Ok(Exit::Done);
-    }
+    let inventory = inventory.as_ref();
     let tell = |policies: &Policies| simulate_with_stories(policies, inventory, &scenario);
     let ((simulation, stories), before) = (tell(&policies), before.map(|before| (tell(&before), before)));
     let after = Played { simulation: &simulation, policies: &policies, stories: &stories };
     let before =
         before.as_ref().map(|((simulation, stories), policies)| Played { simulation, policies, stories });
-    print(|out| match format {
-        Format::Html => out.write_all(page(after, before, &scenario).as_bytes()),
-        _ => context.write(&document(after, before, context.drawn_columns()), out),
-    })?;
+    if format == Format::Html {
+        print_text(&page(after, before, &scenario))?;
+        return Ok(Exit::Done);
+    }
+    context.print(
+        || document(after, before, context.drawn_columns()),
+        |out| report::json::simulation(&simulation, before.map(|before| before.simulation), out),
+    )?;
     Ok(Exit::Done)
-}
-
-async fn read(args: &SimulateArgs, context: &Context, policies: &Policies) -> Result<Planned, Failure> {
-    let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;
-    let (host, selection, at) = (&context.host, args.planning.selection(), args.from);
-    let query = Query { host, policies, fifo: &fifo, selection: &selection, at, prune: Default::default() };
-    let read = query.plan(KeptVms::All, false).await?;
-    fifo.close().await?;
-    Ok(read)
 }

@@ -1,10 +1,8 @@
 //! `status`: whether the backups would save every VM.
 
-use super::apply::write_metrics;
-use super::connect;
 use super::context::Context;
+use super::look::{PlanningArgs, look};
 use super::options::Format;
-use super::plan::PlanningArgs;
 use super::policies;
 use super::value::instant;
 use crate::inventory::VmId;
@@ -12,12 +10,10 @@ use crate::plan::Prune;
 use crate::report::page::status_page;
 use crate::report::status::{StatusView, document};
 use crate::report::text::Detail;
-use crate::report::{Exit, Failure, RunHistory};
-use crate::report::{json, verify as proofs};
-use crate::runner::fifo::FirstContact;
-use crate::runner::output::print;
-use crate::runner::read::Query;
-use crate::runner::reporting::metrics_text;
+use crate::report::{Exit, Failure, RunHistory, json, verify as proofs};
+use crate::runner::output::print_text;
+use crate::runner::read::{KeptVms, Planned};
+use crate::runner::reporting::write_metrics;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use std::path::PathBuf;
@@ -49,38 +45,28 @@ pub struct StatusArgs {
 pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
-    let target = connect::target(context)?;
-    let stop = context.host.safety_stop(&target.name());
-    let fifo = target.open(&context.host, FirstContact::FailFast).await?;
-    let (host, selection) = (&context.host, args.planning.selection());
-    let query = Query {
-        host,
-        policies: &policies,
-        fifo: &fifo,
-        selection: &selection,
-        at: args.at,
-        prune: Prune::default(),
+    let (selection, prune) = (args.planning.selection(), Prune::default());
+    let read = look(context, &policies, &selection, args.at, prune, KeptVms::Overview, None).await?;
+    let Planned { overview: Some(overview), identity, .. } = read else {
+        return Err(Failure::new("how the VMs stand was not read"));
     };
-    let overview = query.look(true).await?;
-    let identity = fifo.identity().to_owned();
-    fifo.close().await?;
     let health = &overview.health;
-    let known = context.host.verified(&target.name());
-    print(|out| {
-        if format == Format::Json {
-            return json::status(health, &known, stop.as_ref(), out);
-        }
-        if format == Format::Html {
-            return out.write_all(status_page(health, &known, stop.as_ref(), &identity).as_bytes());
-        }
-        let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
-        let doc = document(health, stop.as_ref(), view, Some(&identity), context.detail());
-        let shown: Vec<(VmId, &str)> = match context.detail() {
-            Detail::Errors | Detail::Brief => Vec::new(),
-            _ => health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect(),
+    let stop = context.host.safety_stop(&health.endpoint);
+    let known = context.host.verified(&health.endpoint);
+    if format == Format::Html {
+        print_text(&status_page(health, &known, stop.as_ref(), &identity))?;
+    } else {
+        let doc = || {
+            let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
+            let doc = document(health, stop.as_ref(), view, Some(&identity), context.detail());
+            let shown: Vec<(VmId, &str)> = match context.detail() {
+                Detail::Errors | Detail::Brief => Vec::new(),
+                _ => health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect(),
+            };
+            proofs::with_proofs(doc, &known, &shown)
         };
-        context.write(&proofs::with_proofs(doc, &known, &shown), out)
-    })?;
+        context.print(doc, |out| json::status(health, &known, stop.as_ref(), out))?;
+    }
     // While no backups are made, the status is not good, however young the backups still are.
     let is_broken = |id| known.get(&id).is_some_and(|vm| !vm.broken.is_empty());
     let is_out =
@@ -92,7 +78,7 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
             safety_stop: stop,
             ..RunHistory::default()
         };
-        write_metrics(path, &metrics_text(&context.host, &history))?;
+        write_metrics(path, &context.host, &history)?;
     }
     Ok(if args.check && is_out { Exit::Changes } else { Exit::Done })
 }

@@ -4,6 +4,7 @@ use super::connect::secret;
 use super::context::Context;
 use crate::fifo::storage_client;
 use crate::report::Failure;
+use crate::runner::proofs::OpenedStore;
 use crate::store::{AccessKey, Folder, Location, S3, S3Settings, Store};
 use clap::Args;
 use secrecy::SecretString;
@@ -15,56 +16,42 @@ use url::Url;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Store")]
 pub struct StoreArgs {
     /// The storage that FiFo exports to, or a mirror of it: `s3://bucket[/prefix]` or `file:///path`
-    #[arg(
-        long,
-        value_name = "STORE",
-        env = "FIFO_RETAIN_STORE",
-        hide_env_values = true,
-        help_heading = "Store"
-    )]
+    #[arg(long, value_name = "STORE", env = "FIFO_RETAIN_STORE", hide_env_values = true)]
     pub store: Option<String>,
 
     /// Where an S3 store is, such as `https://leofs.example.com:8443` [default: AWS_ENDPOINT_URL_S3, else Amazon's own]
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "FIFO_RETAIN_STORE_ENDPOINT",
-        hide_env_values = true,
-        help_heading = "Store"
-    )]
+    #[arg(long, value_name = "URL", env = "FIFO_RETAIN_STORE_ENDPOINT", hide_env_values = true)]
     pub store_endpoint: Option<String>,
 }
 
-/// A store, and what reports call it.
-#[derive(Clone)]
-pub(super) struct Opened {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) name: String,
-}
-
 impl StoreArgs {
+    /// Opens the store if one is named.
+    pub(super) fn open_if_given(&self, context: &Context) -> Result<Option<OpenedStore>, Failure> {
+        given(self.store.as_deref()).map(|_| self.open(context)).transpose()
+    }
+
     /// Opens the store; nothing is sent yet.
     ///
     /// # Errors
     ///
     /// None is named, or it cannot be used. No message holds a secret.
-    pub(super) fn open(&self, context: &Context) -> Result<Opened, Failure> {
+    pub(super) fn open(&self, context: &Context) -> Result<OpenedStore, Failure> {
         let text = given(self.store.as_deref()).ok_or_else(|| {
             Failure::new("no store configured")
                 .hint("give --store s3://bucket or --store file:///path, or set FIFO_RETAIN_STORE")
         })?;
-        let location: Location = text.parse().map_err(|error| {
-            // What is wrong may hold a secret.
-            Failure::new("--store or FIFO_RETAIN_STORE cannot be used").because(error)
-        })?;
+        // The text is not repeated: it may hold a secret.
+        let unusable = |error| Failure::new("--store or FIFO_RETAIN_STORE cannot be used").because(error);
+        let location: Location = text.parse().map_err(unusable)?;
         let name = location.to_string();
         let store: Arc<dyn Store> = match location {
             Location::Folder(path) => Arc::new(Folder::new(path)),
             Location::S3 { bucket, prefix } => Arc::new(S3::new(self.s3(context, bucket, prefix)?)),
         };
-        Ok(Opened { store, name })
+        Ok(OpenedStore { store, name })
     }
 
     fn s3(&self, context: &Context, bucket: String, prefix: String) -> Result<S3Settings, Failure> {

@@ -4,9 +4,8 @@ use super::context::Context;
 use super::options::Format;
 use super::policies::{count_text, counted, plural};
 use crate::policy::{self, Diagnostic, Loaded, Name, Policies, Severity, render_github, render_text};
-use crate::report::Styles;
 use crate::report::json::document;
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, Styles};
 use crate::runner::output::print;
 use crate::simulate::{HeavyTier, heavy_tiers};
 use clap::Args;
@@ -37,16 +36,14 @@ pub(super) fn run(args: &ValidateArgs, context: &Context) -> Result<Exit, Failur
         }
         Err(mistakes) => (None, mistakes.diagnostics().to_vec()),
     };
+    let shown = match format {
+        Format::Github => render_github(&findings),
+        _ if findings.is_empty() => String::new(),
+        _ => render_text(&findings, context.text().styles != Styles::plain()) + "\n",
+    };
     print(|out| match format {
         Format::Json => write_json(policies.as_ref(), &findings, out),
-        format => {
-            match format {
-                Format::Github => write!(out, "{}", render_github(&findings))?,
-                _ if findings.is_empty() => {}
-                _ => writeln!(out, "{}", render_text(&findings, context.text().styles != Styles::plain()))?,
-            }
-            writeln!(out, "{}", summary(policies.as_ref(), &findings))
-        }
+        _ => writeln!(out, "{shown}{}", summary(policies.as_ref(), &findings)),
     })?;
     let is_fine = policies.is_some() && (findings.is_empty() || !args.strict);
     Ok(if is_fine { Exit::Done } else { Exit::Failed })

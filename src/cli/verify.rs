@@ -1,20 +1,21 @@
 //! `verify`: are the stored backups what FiFo says they are?
 
-use super::apply::write_metrics;
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::store::{Opened, StoreArgs};
+use super::store::StoreArgs;
 use super::value::{rate, size};
 use crate::policy::Pattern;
-use crate::report::text::write;
-use crate::report::{Exit, Failure};
-use crate::report::{json, markdown, verify as reports};
+use crate::report::{Exit, Failure, json, verify as reports};
 use crate::runner::fifo::{Fifo, FirstContact};
-use crate::runner::host::Host;
-use crate::runner::output::{bars, print};
+use crate::runner::output::{Output, bars};
+use crate::runner::proofs::OpenedStore;
+use crate::runner::reporting::write_metrics_text;
 use crate::store::StoreError;
-use crate::verify::{Depth, Known, Options, Progress, Question, Report, Shard, VerifyError, merge, verify};
+use crate::verify::{
+    Depth, FORMAT, Known, Options, Progress, Question, Report, Shard, VerifyError, merge, verify,
+};
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs;
@@ -36,8 +37,8 @@ pub struct VerifyArgs {
     vms: Vec<Pattern>,
 
     /// How much of each object is read
-    #[arg(long, value_enum, default_value_t = DepthArg::Headers)]
-    depth: DepthArg,
+    #[arg(long, value_enum, default_value_t = Depth::Headers)]
+    depth: Depth,
 
     /// Read whole objects no faster than this, all together, such as 200MiB/s
     #[arg(long, value_name = "RATE", value_parser = rate)]
@@ -64,67 +65,61 @@ pub struct VerifyArgs {
     metrics_file: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DepthArg {
-    /// Nothing: are they there, with their sizes?
-    Objects,
-    /// Their beginning: does each chain connect?
-    Headers,
-    /// All of it, with every checksum.
-    Full,
-}
+impl ValueEnum for Depth {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Objects, Self::Headers, Self::Full]
+    }
 
-impl From<DepthArg> for Depth {
-    fn from(depth: DepthArg) -> Self {
-        match depth {
-            DepthArg::Objects => Self::Objects,
-            DepthArg::Headers => Self::Headers,
-            DepthArg::Full => Self::Full,
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Objects => "Nothing: are they there, with their sizes?",
+            Self::Headers => "Their beginning: does each chain connect?",
+            Self::Full => "All of it, with every checksum",
+        };
+        Some(PossibleValue::new(self.as_str()).help(help))
     }
 }
 
 pub(super) async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    context.format(&[Format::Text, Format::Json, Format::Markdown])?;
     let report = if args.merge.is_empty() { ask(args, context).await? } else { merged(args, context)? };
     if let Some(path) = &args.metrics_file {
-        write_metrics(path, &reports::metrics(&report))?;
+        write_metrics_text(path, &reports::metrics(&report))?;
     }
-    print(|out| {
-        let document = || reports::document(&report, context.text().detail);
-        match format {
-            Format::Json => json::document(&report, out),
-            Format::Markdown => out.write_all(markdown::written(&document(), None, None).as_bytes()),
-            _ => write(&document(), context.text(), out),
-        }
-    })?;
+    let doc = || reports::document(&report, context.text().detail);
+    context.print(doc, |out| json::document(&report, out))?;
     Ok(if report.is_out() { Exit::Changes } else { Exit::Done })
 }
 
 async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
-    let Opened { store, name: store_name } = args.store.open(context)?;
-    let target = connect::target(context)?;
-    let fifo = target.open(&context.host, FirstContact::FailFast).await?;
-    let state_dir = context.host.made_state_dir()?.to_owned();
-    let endpoint = target.name();
-    let mut known = known(&state_dir, &endpoint, &store_name);
+    let OpenedStore { store, name: store_name } = args.store.open(context)?;
+    let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;
+    let state_dir = context.host.made_state_dir()?;
+    let mut known = known(state_dir, fifo.name(), &store_name);
+    let before = known.clone();
+    // A verification may take days, and runs find something meanwhile.
+    let save_all = |known: &Known| {
+        let mut known = known.clone();
+        known.take_over(&before, self::known(state_dir, fifo.name(), &store_name));
+        save(&known, state_dir);
+    };
     let options = Options {
-        depth: args.depth.into(),
+        depth: args.depth,
         vms: args.vms.clone(),
         shard: args.shard,
         parallel: args.parallel.into(),
         bytes_per_sec: args.rate,
         budget_bytes: args.budget,
     };
-    let shown = Shown::new(&context.host);
+    let shown = Shown::new(&context.host.output);
     let question = Question {
         fifo: fifo.read(),
-        endpoint: &endpoint,
+        endpoint: fifo.name(),
         store: store.as_ref(),
         store_name: &store_name,
         clock: context.host.clock,
         progress: &|progress| shown.tell(progress),
-        save: &|known| save(known, &state_dir),
+        save: &save_all,
     };
     let verified = verify(&question, &options, &mut known).await;
     shown.bar.finish_and_clear();
@@ -132,8 +127,10 @@ async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
     if let Ok(report) = &report {
         known.enter(report);
     }
-    // What was read until a failure was read.
-    save(&known, &state_dir);
+    // What was read until a failure was read. Of a wrong store nothing was, and what is known of the right one stays.
+    if report.is_ok() || !known.vms.is_empty() {
+        save_all(&known);
+    }
     fifo.close().await?;
     report
 }
@@ -154,15 +151,16 @@ pub(super) fn save(known: &Known, state_dir: &Path) {
     }
 }
 
+/// Puts the reports in the files of `--merge` together, and remembers what they found as if it were found here.
 fn merged(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
-    let read = |path: &PathBuf| -> Result<Report, Failure> {
+    let read = |path: &PathBuf| {
         let what = || Failure::new(format!("failed to read {}", path.display()));
         let bytes = fs::read(path).map_err(|error| what().because(error))?;
         let report: Report = serde_json::from_slice(&bytes).map_err(|error| what().because(error))?;
-        if report.format == crate::verify::FORMAT {
+        if report.format == FORMAT {
             Ok(report)
         } else {
-            Err(what().hint(format!("it has to be the JSON of verify, {}", crate::verify::FORMAT)))
+            Err(what().hint(format!("it has to be the JSON of verify, {FORMAT}")))
         }
     };
     let reports = args.merge.iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -203,47 +201,41 @@ pub(super) fn store_failure(error: &StoreError) -> Failure {
 /// Shows how far a verification is: by a bar on a terminal, else now and then in the log.
 struct Shown {
     bar: ProgressBar,
-    is_terminal: bool,
-    told_at: Mutex<Instant>,
     began: Instant,
+    told_at: Mutex<Instant>,
 }
 
 impl Shown {
-    fn new(host: &Host) -> Self {
-        let is_terminal = host.output.error_columns.is_some() && !host.output.is_quiet;
-        let bar = if is_terminal { bars().add(ProgressBar::no_length()) } else { ProgressBar::hidden() };
-        let began = Instant::now();
-        Self { bar, is_terminal, told_at: Mutex::new(began), began }
+    fn new(output: &Output) -> Self {
+        let has_bar = output.error_columns.is_some() && !output.is_quiet();
+        let bar = if has_bar { bars().add(ProgressBar::no_length()) } else { ProgressBar::hidden() };
+        Self { bar, began: Instant::now(), told_at: Mutex::new(Instant::now()) }
     }
 
     fn tell(&self, progress: Progress) {
-        let (template, done, of) = match progress {
-            Progress::Listing => ("{spinner} listing", 0, 0),
+        let (template, unit, done, of) = match progress {
+            Progress::Listing => ("{spinner} listing", "", 0, 0),
             Progress::Headers { done, of } => {
-                ("{wide_bar} {pos} of {len} objects, {eta} left", done as u64, of as u64)
+                ("{wide_bar} {pos} of {len} objects, {eta} left", "objects", done as u64, of as u64)
             }
             Progress::Reading { bytes, of } => {
-                ("{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left", bytes, of)
+                ("{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left", "MiB", bytes, of)
             }
         };
-        if self.is_terminal {
-            if self.bar.length() != Some(of) {
-                self.bar.reset();
-                self.bar.set_style(
-                    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-                );
-                self.bar.set_length(of);
-            }
-            self.bar.set_position(done);
-            return;
+        if self.bar.length() != Some(of) {
+            self.bar.reset();
+            self.bar.set_length(of);
+            self.bar.set_style(
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
         }
+        self.bar.set_position(done);
         let Ok(mut told_at) = self.told_at.lock() else { return };
-        if told_at.elapsed() >= TOLD_EVERY && done > 0 {
+        if self.bar.is_hidden() && done > 0 && told_at.elapsed() >= TOLD_EVERY {
             *told_at = Instant::now();
             let left = self.began.elapsed().as_secs().saturating_mul(of.saturating_sub(done)) / done;
-            let what = if matches!(progress, Progress::Reading { .. }) { "MiB" } else { "objects" };
-            let scale = |it: u64| if what == "MiB" { it >> 20 } else { it };
-            tracing::info!("verified {} of {} {what}, about {left} s left", scale(done), scale(of));
+            let scale = |it: u64| if unit == "MiB" { it >> 20 } else { it };
+            tracing::info!("verified {} of {} {unit}, about {left} s left", scale(done), scale(of));
         }
     }
 }

@@ -192,6 +192,7 @@ impl WireBackup<'_> {
             files,
             record_size_bytes: self.size,
             has_record_checksum: self.sha1.is_some(),
+            is_broken: false,
         }
     }
 }

@@ -26,6 +26,9 @@ pub struct Backup {
     pub record_size_bytes: Option<u64>,
     /// Whether there is a SHA-1 at the record's top level (FiFo before 2016).
     pub has_record_checksum: bool,
+    /// Whether its stored objects are known to be broken, which no record says: `verify` and runs with a store find it.
+    #[serde(skip)]
+    pub is_broken: bool,
 }
 
 fn write_shared<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -161,6 +161,7 @@ mod tests {
             files: Vec::new(),
             record_size_bytes: None,
             has_record_checksum: false,
+            is_broken: false,
         }
     }
 

@@ -133,6 +133,7 @@ mod tests {
             files: vec![StoredFile { size_bytes: Some(10), has_checksum: false, ..StoredFile::default() }],
             record_size_bytes: None,
             has_record_checksum: false,
+            is_broken: false,
         }
     }
 

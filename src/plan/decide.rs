@@ -109,7 +109,15 @@ fn actions_under(
         Err(status) => idle = status,
         Ok(create) => {
             let now: HashSet<BackupId> = deletes.into_iter().map(BackupView::id).collect();
-            let later = deletes_after(view, &create, &now);
+            let mut later = deletes_after(view, &create, &now);
+            if let Some(without) = view.without_findings() {
+                // What only a backup that is made because of a finding takes the place of waits until that is there.
+                let others = self::actions(&without, occurrences);
+                let is_among = |delete: &DeleteLocal| {
+                    others.iter().filter_map(Action::as_local_delete).any(|it| it.backup == delete.backup)
+                };
+                later.retain(is_among);
+            }
             actions.push(Action::Create(create));
             actions.extend(later.into_iter().map(Action::DeleteLocal));
         }

@@ -4,7 +4,8 @@ use crate::inventory::{LocalState, Vm};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Digests a VM's hypervisor, state and flags, and of each backup its UUID, comment, timestamp, state, parent and local: the
+/// Digests a VM's hypervisor, state and flags, and of each backup its UUID, comment, timestamp, state, parent and local, and
+/// whether it is known to be broken: the
 /// SHA-256 in 64 lower-case hexadecimal digits.
 ///
 /// Sizes are left out: they grow while nothing else changes.
@@ -45,6 +46,9 @@ pub fn fingerprint(vm: &Vm) -> String {
             LocalState::Absent => Some("0"),
             LocalState::Unknown => None,
         });
+        if backup.is_broken {
+            field(Some("broken"));
+        }
     }
     hex::encode(Sha256::digest(text))
 }

@@ -22,6 +22,8 @@ pub enum Keep {
     MayBeRunning,
     ParentOfRunning,
     ParentOfStuck,
+    /// It, one that it hangs on or one that hangs on it is known to be broken.
+    Broken,
     /// On the hypervisor: the next backup of this tier would be taken from it.
     ParentOf(TierIndex),
     KeepLocal,
@@ -48,7 +50,18 @@ pub struct Keeps {
 }
 
 impl Keeps {
+    /// Finds them. What is known to be broken takes no reason away: what would stay without that stays.
     pub fn of(view: &VmView<'_>) -> Self {
+        let mut keeps = Self::by(view);
+        if let Some(without) = view.without_findings().map(|without| Self::by(&without)) {
+            let places = keeps.local.iter_mut().chain(&mut keeps.stored);
+            let others = without.local.into_iter().chain(without.stored);
+            places.zip(others).for_each(|(keep, other)| *keep = keep.or(other));
+        }
+        keeps
+    }
+
+    fn by(view: &VmView<'_>) -> Self {
         let local = local(view);
         let stored = stored(view, &local);
         Self { local, stored }
@@ -87,6 +100,7 @@ pub(super) fn local(view: &VmView<'_>) -> Vec<Option<Keep>> {
             enter(&mut keeps, backup.position, Keep::KeepLocal);
         }
     }
+    on_broken_chains(view, &mut keeps);
     for backup in &view.backups {
         let (own, of_parent) = if backup.standing.is_running() {
             (Keep::Running, Keep::ParentOfRunning)
@@ -124,8 +138,14 @@ pub(super) fn unwanted_locally<'v, 'a>(
     view.backups.iter().filter(|it| local[it.position].is_none() && it.backup.holds_snapshot()).collect()
 }
 
+fn on_broken_chains(view: &VmView<'_>, keeps: &mut [Option<Keep>]) {
+    let on_chain = view.backups.iter().filter(|backup| backup.is_on_broken_chain);
+    on_chain.for_each(|backup| enter(keeps, backup.position, Keep::Broken));
+}
+
 fn stored(view: &VmView<'_>, local: &[Option<Keep>]) -> Vec<Option<Keep>> {
     let mut keeps = left_alone(view);
+    on_broken_chains(view, &mut keeps);
     for (tier, rules) in view.policy.tiers.iter().enumerate() {
         for backup in newest_of(view, tier, rules.keep.map(std::num::NonZeroU32::get)) {
             enter(&mut keeps, backup.position, Keep::Keep);

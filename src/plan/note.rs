@@ -76,6 +76,8 @@ pub enum NoteCode {
     FailedBackup,
     /// FiFo reports a backup as completed, and it is next to empty.
     Hollow,
+    /// The stored objects of a backup are known to be broken: another one is made, and nothing of its chain is deleted.
+    Broken,
     /// A completed backup cannot be restored from storage.
     Unrestorable,
     /// A backup's timestamp lies in the future.
@@ -111,6 +113,9 @@ impl NoteCode {
                 "wait; if this persists, check its record in FiFo, which should have sizes and checksums by now"
             }
             Self::Stuck => "check its hypervisor's agent: the upload may still hang there",
+            Self::Broken => {
+                "verify its VM for what is wrong; bring it back from a mirror, or delete it by hand once a newer one is verified"
+            }
             Self::FailedBackup | Self::Hollow | Self::Unrestorable => "investigate: no newer backup is good",
             Self::FutureTimestamp => "correct the clock that was wrong",
             Self::OverPruneLimit => "check what the policy keeps; --allow-mass-prune lets more go at once",

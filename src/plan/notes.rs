@@ -162,12 +162,12 @@ fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) 
             unverified(&name, backup, &format!("in progress until {until}"))
         }
         Standing::Completed if backup.restorable => unverified(&name, backup, "completed"),
-        Standing::Completed => (
-            NoteCode::Unrestorable,
-            format!(
-                "the {name} cannot be restored: a backup that it is based on is missing or not completed"
-            ),
-        ),
+        Standing::Completed => {
+            let why = if backup.is_on_broken_chain { "broken" } else { "missing or not completed" };
+            let text = format!("the {name} cannot be restored: a backup that it is based on is {why}");
+            (NoteCode::Unrestorable, text)
+        }
+        Standing::Broken => (NoteCode::Broken, format!("the {name} is broken in storage")),
         Standing::Stuck => {
             (NoteCode::Stuck, format!("the {name} did not end within `stuck_after`; it counts as failed"))
         }

@@ -30,6 +30,7 @@ pub(crate) fn new_backup(vm: &Vm, create: &Create, id: BackupId, now: DateTime<U
         files: if tells_files(vm) { vec![WHOLE] } else { Vec::new() },
         record_size_bytes: None,
         has_record_checksum: false,
+        is_broken: false,
     }
 }
 

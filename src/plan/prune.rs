@@ -108,11 +108,15 @@ fn hold(view: &VmView<'_>) -> Option<PruneHold> {
 /// Says whether more of a VM's backups would go than a healthy policy ever lets expire: what one expires, it expires because
 /// newer backups came; a changed policy expires what was there before. So those of the last days are left out of account.
 fn over_limit(view: &VmView<'_>) -> Option<(usize, usize)> {
+    // What is known to be broken only takes from what expires.
+    let without = view.without_findings();
+    let view = without.as_ref().unwrap_or(view);
     let limit = LIMIT_MIN.max(view.completed().count() * LIMIT_SHARE / 100).max(view.prune.mass_allowed);
     let recent_until = recent_until(view);
     let is_recent = |taken| taken <= view.now && view.now < recent_until(taken);
     let mut before = view.vm.clone();
     before.backups.retain(|backup| !backup.timestamp.is_some_and(is_recent));
+    before.backups.values_mut().for_each(|backup| backup.is_broken = false);
     let before = VmView::new(&before, view.policy, view.now);
     let expired = Keeps::of(&before).expired(&before);
     let is_completed = |it: &&&BackupView<'_>| it.backup.state == RecordedState::Completed;

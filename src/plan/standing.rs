@@ -1,7 +1,7 @@
 //! How each backup of a VM stands, judged once; every rule looks at this and at nothing else.
 
 use super::request::{Prune, Request};
-use crate::inventory::{Backup, BackupId, MissingFileInfo, RecordedState, Vm, restorable};
+use crate::inventory::{Backup, BackupId, Backups, MissingFileInfo, RecordedState, Vm, restorable};
 use crate::policy::{Policies, Policy, Tier, TierIndex, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -32,12 +32,15 @@ pub enum Standing {
     /// FiFo says completed and does not tell the size or checksum of one of its files, although it does so for another backup
     /// of this VM, and may still write what is missing. It counts as in progress until `stuck_after`, and by its state then.
     Unverified,
+    /// FiFo says completed, and its stored objects are known to be broken.
+    Broken,
 }
 
 impl Standing {
-    /// Says whether it counts as a failed attempt.
+    /// Says whether it counts as a failed attempt. A broken one does: where each new one is broken as well, pauses lie between
+    /// them.
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::Failed | Self::Hollow | Self::Stuck)
+        matches!(self, Self::Failed | Self::Hollow | Self::Stuck | Self::Broken)
     }
 
     pub fn is_running(self) -> bool {
@@ -53,8 +56,10 @@ pub struct BackupView<'a> {
     /// `None` is unmanaged.
     pub tier: Option<TierIndex>,
     pub standing: Standing,
-    /// Whether it and every ancestor up to a full one are there and completed.
+    /// Whether it and every ancestor up to a full one are there and completed, and none is known to be broken.
     pub restorable: bool,
+    /// Whether it is broken, or hangs on a broken one, or a broken one hangs on it: then nothing of it is deleted.
+    pub is_on_broken_chain: bool,
     /// Its position among [the VM's backups](crate::inventory::Backups::position).
     pub position: usize,
     /// Whether its timestamp is too far ahead to be believed: then it satisfies nothing, is no parent, and is not deleted.
@@ -78,6 +83,7 @@ impl<'a> BackupView<'a> {
             tier: policy.tier_of(backup.comment.as_deref()),
             standing,
             restorable,
+            is_on_broken_chain: false,
             position,
             is_future_dated: taken - now > FUTURE_TOLERANCE,
         })
@@ -113,13 +119,38 @@ pub struct VmView<'a> {
     newest_restorable: Option<usize>,
     /// The same of each tier, as [`BackupView::age_key`].
     newest_by_tier: Vec<Option<AgeKey>>,
+    /// Whether it takes into account that something is known to be broken.
+    has_findings: bool,
 }
 
 impl<'a> VmView<'a> {
     pub fn new(vm: &'a Vm, policy: &'a Policy, request: impl Into<Request>) -> Self {
-        let Request { now, prune, .. } = request.into();
+        let has_findings = vm.backups.values().any(|backup| backup.is_broken);
+        let mut view = Self::judged(vm, policy, request.into(), has_findings);
+        if has_findings {
+            let on_chain = on_broken_chains(&vm.backups);
+            view.backups.iter_mut().for_each(|it| it.is_on_broken_chain = on_chain[it.position]);
+        }
+        view
+    }
+
+    /// Returns the same VM as if nothing were known to be broken; `None` where nothing is. What would be kept then is kept all
+    /// the same: a finding never takes a backup away.
+    pub(super) fn without_findings(&self) -> Option<Self> {
+        let Self { vm, policy, now, prune, zone, .. } = *self;
+        let request = Request { now, due_at: now, prune };
+        self.has_findings.then(|| Self { zone, ..Self::judged(vm, policy, request, false) })
+    }
+
+    fn judged(vm: &'a Vm, policy: &'a Policy, request: Request, has_findings: bool) -> Self {
+        let Request { now, prune, .. } = request;
         let tells_files = tells_files(vm);
-        let judge = |backup: &Backup| Some(standing(backup, backup.timestamp?, tells_files, policy, now));
+        let judge = |backup: &Backup| {
+            let standing = standing(backup, backup.timestamp?, tells_files, policy, now);
+            let is_broken = has_findings && backup.is_broken;
+            let is_called_good = matches!(standing, Standing::Completed | Standing::Unverified);
+            Some(if is_broken && is_called_good { Standing::Broken } else { standing })
+        };
         let standings: Vec<Option<Standing>> = vm.backups.values().map(judge).collect();
         let is_good: Vec<bool> = standings.iter().map(|it| *it == Some(Standing::Completed)).collect();
         let restorable = restorable(&vm.backups, &is_good);
@@ -130,7 +161,8 @@ impl<'a> VmView<'a> {
             standings.into_iter().zip(restorable).enumerate().filter_map(view_of).collect();
         backups.sort_unstable_by_key(BackupView::age_key);
         let (newest_restorable, newest_by_tier) = newest(policy, &backups);
-        Self { vm, policy, now, prune, zone: &policy.zone, backups, newest_restorable, newest_by_tier }
+        let zone = &policy.zone;
+        Self { vm, policy, now, prune, zone, backups, newest_restorable, newest_by_tier, has_findings }
     }
 
     /// Takes one of several policies, which may be of several zones.
@@ -214,6 +246,30 @@ fn newest(policy: &Policy, backups: &[BackupView<'_>]) -> (Option<usize>, Vec<Op
         }
     }
     (newest, by_tier)
+}
+
+/// Says by [position](Backups::position) which backups are broken, hang on a broken one, or have one that hangs on them.
+fn on_broken_chains(backups: &Backups) -> Vec<bool> {
+    let mut children = vec![Vec::new(); backups.len()];
+    for at in 0..backups.len() {
+        backups.parent_position(at).into_iter().for_each(|parent| children[parent].push(at));
+    }
+    let broken: Vec<usize> = (0..backups.len()).filter(|&at| backups[at].is_broken).collect();
+    let (mut above, mut found) = (vec![false; backups.len()], vec![false; backups.len()]);
+    // Each backup once, also where parents are a loop.
+    for &at in &broken {
+        let mut step = Some(at);
+        while let Some(at) = step.filter(|&at| !std::mem::replace(&mut above[at], true)) {
+            step = backups.parent_position(at);
+        }
+    }
+    let mut below = broken;
+    while let Some(at) = below.pop() {
+        if !std::mem::replace(&mut found[at], true) {
+            below.append(&mut children[at]);
+        }
+    }
+    found.iter().zip(above).map(|(&found, above)| found || above).collect()
 }
 
 /// Says whether FiFo tells the size and checksum of every file of some completed backup of a VM, each by itself.

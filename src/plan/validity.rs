@@ -23,7 +23,7 @@ pub(super) fn valid_until(
     earliest: Option<DateTime<Utc>>,
 ) -> Option<DateTime<Utc>> {
     let mut points = Vec::new();
-    turning_points(view, occurrences, |point| points.push(point));
+    turning_points(view, occurrences, &mut |point| points.push(point));
     points.retain(|point| earliest.is_none_or(|earliest| *point < earliest));
     points.sort_unstable();
     points.dedup();
@@ -43,13 +43,16 @@ fn behind(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> TimeDelta {
 /// Returns the next instant at which the input of a decision changes with time alone; `None` where it never does.
 pub(crate) fn next_turning_point(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Option<DateTime<Utc>> {
     let mut next: Option<DateTime<Utc>> = None;
-    turning_points(view, occurrences, |point| next = Some(next.map_or(point, |next| next.min(point))));
+    turning_points(view, occurrences, &mut |point| next = Some(next.map_or(point, |next| next.min(point))));
     next
 }
 
 /// Finds the instants at which the input of a decision changes with time alone, in any order.
-fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, mut found: impl FnMut(DateTime<Utc>)) {
+fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, found: &mut dyn FnMut(DateTime<Utc>)) {
     let (vm, policy, now) = (view.vm, view.policy, view.now);
+    if let Some(without) = view.without_findings() {
+        turning_points(&without, occurrences, found);
+    }
     let behind = behind(view, occurrences);
     // What has passed changes nothing any more, and of most backups all has passed.
     let mut push = |point: DateTime<Utc>| {

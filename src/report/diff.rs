@@ -140,6 +140,7 @@ tiers:
             files: Vec::new(),
             record_size_bytes: Some(3 << 30),
             has_record_checksum: false,
+            is_broken: false,
         }
     }
 

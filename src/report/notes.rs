@@ -30,6 +30,7 @@ fn wording(note: &Note) -> (Tone, &'static str, bool) {
         NoteCode::Stuck => (Alarm, "stuck", IN_FULL),
         NoteCode::Hollow => (Alarm, "hollow", IN_FULL),
         NoteCode::FailedBackup => (Alarm, "failed", IN_FULL),
+        NoteCode::Broken => (Alarm, "broken", ALWAYS),
         NoteCode::Unrestorable => (Alarm, "unrestorable", IN_FULL),
         NoteCode::OverPruneLimit => (Alarm, "not pruned", ALWAYS),
         NoteCode::OrphanedSnapshot => (Alarm, "orphaned", IN_FULL),

@@ -14,7 +14,7 @@ use crate::verify::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::iter::{once, successors};
+use std::iter::successors;
 
 /// How many unknown objects are named; JSON has them all.
 const UNKNOWN_SHOWN: usize = 20;
@@ -251,15 +251,16 @@ pub fn metrics(report: &Report) -> String {
     let mut out = String::new();
     let it = &report.summary;
     let all = [
-        ("timestamp_seconds", "When the last verification began", report.at.timestamp().unsigned_abs()),
-        ("unknown_objects", "Objects of no record", it.unknown_objects as u64),
-        ("unknown_bytes", "Their bytes", it.unknown_bytes),
-        ("unread_objects", "Objects that could not be read", it.unread as u64),
-        ("left_bytes", "Bytes that the budget left to later runs", it.left_bytes),
+        ("timestamp_seconds", "When the last verification began", Some(report.at.timestamp())),
+        ("unknown_objects", "Objects of no record", count(it.unknown_objects)),
+        ("unknown_bytes", "Their bytes", i64::try_from(it.unknown_bytes).ok()),
+        ("unread_objects", "Objects that could not be read", count(it.unread)),
+        ("left_bytes", "Bytes that the budget left to later runs", i64::try_from(it.left_bytes).ok()),
     ];
     for (name, help, value) in all {
         let name = format!("fifo_retain_verify_{name}");
-        write(&mut out, (&name, "gauge", help), &name, once((Vec::new(), value)));
+        let sample = value.into_iter().map(|value| (Vec::new(), value));
+        write(&mut out, (&name, "gauge", help), &name, sample);
     }
     for (name, help, value) in SERIES {
         let sample = |vm: &VmReport| {

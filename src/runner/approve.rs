@@ -1,43 +1,28 @@
-//! What of a plan made now is carried out: everything, what a person has seen and agreed to, or what a saved plan lists.
+//! What of a plan made now is carried out, where that is not all of it: what a person has seen and agreed to, or what a saved
+//! plan lists.
 
+use super::files::read_input;
 use super::output::{ask, ask_line};
-use crate::apply::Approval;
 use crate::plan::{ConfirmedPlan, Plan, SkipReason, VmPlan, confirm};
 use crate::report::{Exit, Failure};
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
-/// The largest file that is read as a plan, in bytes: a plan of a hundred thousand VMs.
-const PLAN_BYTES_MAX: u64 = 256 << 20;
-
-pub(super) enum Approved {
-    Everything,
-    /// What a plan lists that a person has seen and agreed to.
-    Shown(Plan),
-    Saved(SavedFile),
-}
-
-/// A plan that was saved, and what it is called.
-pub(super) struct SavedFile {
+/// A plan from before, and what it is called.
+pub(super) struct Listed {
     plan: Plan,
     name: String,
+    /// Whether it is from a file, and not the one that was just shown.
+    pub(super) is_saved: bool,
 }
 
-impl SavedFile {
+impl Listed {
     /// Reads a saved plan; `-` is standard input.
     ///
     /// # Errors
     ///
     /// It cannot be read, or it deletes from storage and the command does not say so.
     pub(super) fn read(path: &Path, may_prune: bool) -> Result<Self, Failure> {
-        let is_stdin = path == Path::new("-");
-        let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
-        let unreadable = |error| Failure::new(format!("failed to read the plan {name}")).because(error);
-        let file: Box<dyn Read> =
-            if is_stdin { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(unreadable)?) };
-        let mut bytes = Vec::new();
-        file.take(PLAN_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+        let (name, bytes) = read_input("plan", path)?;
         let plan = Plan::from_json(&bytes).map_err(|error| {
             Failure::new(format!("{name} cannot be applied"))
                 .because(error)
@@ -45,13 +30,17 @@ impl SavedFile {
         })?;
         let deletes = cloud_deletes(&plan);
         if deletes == 0 || may_prune {
-            return Ok(Self { plan, name });
+            return Ok(Self { plan, name, is_saved: true });
         }
         let backups = if deletes == 1 { "backup" } else { "backups" };
         let message =
             format!("{name} deletes {deletes} {backups} from storage, for good, and --prune is not given");
         Err(Failure::usage(message)
             .hint("give --prune to delete them, or make a plan without them: `fifo-retain plan --out FILE`"))
+    }
+
+    pub(super) fn shown(plan: Plan) -> Self {
+        Self { plan, name: "the plan that was shown".to_owned(), is_saved: false }
     }
 
     pub(super) fn refuse_other_endpoint(&self, endpoint: &str) -> Result<(), Failure> {
@@ -61,53 +50,38 @@ impl SavedFile {
         let message = format!("{} is a plan for {}, and this is {endpoint}", self.name, self.plan.endpoint);
         Err(Failure::new(message).hint("name the FiFo that the plan was made for"))
     }
+
+    /// Takes of it what the plan made now still wants.
+    pub(super) fn work(&self, now: &Plan) -> ConfirmedPlan {
+        let Self { plan, name, is_saved } = self;
+        if plan.policies != now.policies {
+            tracing::warn!("the policies are not those that {name} was made from");
+        }
+        if let Some(until) = plan.valid_until.filter(|&until| until <= now.at) {
+            tracing::warn!(
+                "{name} was made to hold until {}: what has come due since is not in it and is not done",
+                until.format("%Y-%m-%d %H:%M:%S UTC")
+            );
+        }
+        let mut work = confirm(plan, now);
+        let is_settled = work.skipped.iter().all(|skipped| skipped.why == SkipReason::NothingLeft);
+        if *is_saved && work.vms.is_empty() && is_settled {
+            tracing::info!("nothing is left to do: all of {name} is done or no longer wanted");
+            // One line for the whole plan instead of one for each VM.
+            work.skipped.clear();
+        }
+        work
+    }
+}
+
+/// Takes all of a plan that something is to do of.
+pub(super) fn everything(now: &Plan) -> ConfirmedPlan {
+    let due = now.vms.iter().filter(|vm| !vm.due_actions().is_empty());
+    ConfirmedPlan { vms: due.cloned().collect(), skipped: Vec::new() }
 }
 
 fn cloud_deletes(plan: &Plan) -> usize {
     plan.vms.iter().map(VmPlan::cloud_deletes).sum()
-}
-
-impl Approved {
-    pub(super) fn approval(&self) -> Approval {
-        match self {
-            Self::Everything => Approval::Everything,
-            Self::Shown(_) | Self::Saved(_) => Approval::Listed,
-        }
-    }
-
-    pub(super) fn work(&self, now: &Plan) -> ConfirmedPlan {
-        match self {
-            Self::Everything => {
-                let due = now.vms.iter().filter(|vm| !vm.due_actions().is_empty());
-                ConfirmedPlan { vms: due.cloned().collect(), skipped: Vec::new() }
-            }
-            Self::Shown(plan) => confirmed(plan, now, "the plan that was shown"),
-            Self::Saved(SavedFile { plan, name }) => {
-                if plan.policies != now.policies {
-                    tracing::warn!("the policies are not those that {name} was made from");
-                }
-                let mut work = confirmed(plan, now, name);
-                let is_settled = |why| why == SkipReason::NothingLeft;
-                if work.vms.is_empty() && work.skipped.iter().all(|skipped| is_settled(skipped.why)) {
-                    tracing::info!("nothing is left to do: all of {name} is done or no longer wanted");
-                    // One line for the whole plan instead of one for each VM.
-                    work.skipped.clear();
-                }
-                work
-            }
-        }
-    }
-}
-
-/// Takes of an earlier plan what the one made now still wants. `name` is what the earlier one is called.
-fn confirmed(earlier: &Plan, now: &Plan, name: &str) -> ConfirmedPlan {
-    if let Some(until) = earlier.valid_until.filter(|&until| until <= now.at) {
-        tracing::warn!(
-            "{name} was made to hold until {}: what has come due since is not in it and is not done",
-            until.format("%Y-%m-%d %H:%M:%S UTC")
-        );
-    }
-    confirm(earlier, now)
 }
 
 pub(super) fn skip_text(why: SkipReason) -> String {

@@ -10,6 +10,7 @@ use super::site::{self, Shown};
 use crate::apply::StopFile;
 use crate::report;
 use crate::report::{Exit, Failure, RunHistory};
+use chrono::{DateTime, Utc};
 use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
 use std::io;
@@ -45,13 +46,13 @@ pub async fn run_every(
     let (shown, site) = watch::channel(Shown::new(every, order.settings.deadline.unwrap_or(Duration::MAX)));
     let (wanted, asked) = mpsc::channel(vm::WAITING_MAX);
     let runs = site.clone();
-    let _server = match address {
-        Some(address) => Some(listen(address, site, wanted, host).await?),
-        None => None,
-    };
-    reporting.serves = address.is_some();
-    let mut scheduler =
-        Scheduler { host, order, every, interrupt, reporting, shown, memory: Memory::default() };
+    let mut server = None;
+    if let Some(address) = address {
+        server = Some(listen(address, site, wanted, host.clock).await?);
+    }
+    reporting.serves = server.is_some();
+    let memory = Memory::default();
+    let mut scheduler = Scheduler { host, order, every, interrupt, reporting, shown, memory };
     tokio::select! {
         exit = scheduler.run_until_signal(&mut hangups) => {
             service::notify(&[NotifyState::Stopping]);
@@ -66,9 +67,8 @@ async fn listen(
     address: &str,
     site: watch::Receiver<Shown>,
     wanted: mpsc::Sender<vm::Wanted>,
-    host: &Host,
+    clock: fn() -> DateTime<Utc>,
 ) -> Result<Server, Failure> {
-    let clock = host.clock;
     let answer = move |asked: Asked| -> BoxFuture<'static, Option<Answer>> {
         if let Some(vm) = vm::vm_of(&asked.path) {
             return Box::pin(vm::asked(vm, wanted.clone()));

@@ -5,13 +5,12 @@ use super::journal::Journal;
 use super::output::{self, Stream};
 use super::progress::Progress;
 use super::safety_stop::AlarmRecorder;
-use crate::apply::{ActionKind, ActionOutcome, Event, EventKind, Observer, RunReport, Timing, VmRef};
+use crate::apply::{ActionKind, ActionOutcome, Event, EventKind, Observer, RunReport, VmRef};
 use crate::inventory::VmId;
 use crate::plan::{NoteCode, Plan, Status, VmPlan};
-use crate::report::{Exit, json};
+use crate::report::{Exit, json, vm_name};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Judges a run by its report, and by the problems that its plan could not solve. `too_old` are the VMs without a restorable
 /// backup as young as their policy wants it, `signal` is how a signal ends the run.
@@ -39,8 +38,8 @@ pub(super) fn judge(report: &RunReport, plan: &Plan, too_old: &BTreeSet<VmId>, s
     }
 }
 
-/// Says whether nothing is planned for a VM although a backup is due that FiFo could take: it waits, for a running upload or
-/// for its next attempt, or no parent is there for an increment.
+/// Says whether nothing is planned for a VM although a backup is due that FiFo could take: it waits for a running upload or
+/// its next attempt, or an increment has no parent.
 fn is_passed_over(vm: &VmPlan) -> bool {
     const CANNOT: [NoteCode; 3] = [NoteCode::NoHypervisor, NoteCode::DelegatedDatasets, NoteCode::VmState];
     match vm.status {
@@ -48,16 +47,6 @@ fn is_passed_over(vm: &VmPlan) -> bool {
         Status::Waiting => true,
         Status::Blocked => CANNOT.iter().all(|&code| vm.note(code).is_none()),
         _ => false,
-    }
-}
-
-/// Returns the timing. The sandbox gets shorter pauses: its uploads take two seconds.
-pub(super) fn timing(is_sandbox: bool) -> Timing {
-    let usual = Timing::default();
-    if is_sandbox {
-        Timing { pause_min: Duration::from_millis(200), pause_max: Duration::from_secs(1), ..usual }
-    } else {
-        usual
     }
 }
 
@@ -76,7 +65,12 @@ impl<'a> Watchers<'a> {
         Self { host, alarms, journal, progress }
     }
 
-    /// Reports something that is not done, or is otherwise of note.
+    /// Reports something of a VM that is not done.
+    pub(super) fn warn_of(&self, alias: &str, vm: Option<VmId>, what: String) {
+        let at = vm.map(|vm| VmRef { vm, alias: alias.to_owned() });
+        self.warn(at, format!("{}: {what}", vm_name(alias, vm)));
+    }
+
     pub(super) fn warn(&self, at: Option<VmRef>, message: String) {
         self.observe(&Event { time: self.host.now(), what: EventKind::Warning { at, message } });
     }

@@ -1,9 +1,10 @@
 //! The FiFo that is used: a real one, or the built-in one, which runs as long as the command.
 
 use super::host::Host;
+use crate::apply::Timing;
 use crate::fifo::{
-    ApiVersion, ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary,
-    ReadClient, TransportErrorKind, VmVisitor, causes,
+    ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary, ReadClient,
+    TransportErrorKind, VmVisitor, causes,
 };
 use crate::report::{Exit, Failure};
 use crate::sandbox::{Options, RunningSandbox, Sandbox};
@@ -24,27 +25,29 @@ pub const SANDBOX_USER: &str = "admin";
 pub const SANDBOX_NAME: &str = "sandbox";
 
 /// A FiFo, before it is contacted.
-pub struct Target {
-    pub place: Place,
-    /// How long a read may take in all.
-    pub timeout: Duration,
-}
-
-pub enum Place {
-    /// The built-in one, with the file of its world.
-    Sandbox(PathBuf),
+pub enum Target {
+    /// The built-in one: the file of its world, and how long a read may take in all.
+    Sandbox(PathBuf, Duration),
     Real(Box<Settings>),
 }
 
 /// How to reach a FiFo and to sign in to it.
 #[derive(Debug)]
 pub struct Settings {
-    pub endpoint: Endpoint,
-    pub api: ApiVersion,
-    pub credentials: Credentials,
+    pub client: ClientSettings,
     pub http: HttpOptions,
     /// The proxy in between, by address and variable.
     pub proxy: Option<String>,
+}
+
+impl Settings {
+    /// Makes those with the usual options. A read may take so long in all.
+    pub fn new(endpoint: Endpoint, credentials: Credentials, timeout: Duration) -> Self {
+        let mut http = HttpOptions::default();
+        http.idle_timeout = http.idle_timeout.min(timeout);
+        let client = ClientSettings { read_timeout: timeout, ..ClientSettings::new(endpoint, credentials) };
+        Self { client, http, proxy: None }
+    }
 }
 
 pub struct Fifo {
@@ -67,25 +70,21 @@ pub enum FirstContact {
 impl Target {
     /// Returns what plans call this FiFo; the same in every run.
     pub fn name(&self) -> String {
-        match &self.place {
-            Place::Sandbox(_) => SANDBOX_NAME.to_owned(),
-            Place::Real(settings) => settings.endpoint.to_string(),
+        match self {
+            Self::Sandbox(..) => SANDBOX_NAME.to_owned(),
+            Self::Real(settings) => settings.client.endpoint.to_string(),
         }
     }
 
     /// Says as whom it is signed in to, and by which version of the API: `as `backup`, API version 3`.
     pub fn identity(&self) -> String {
-        let Place::Real(settings) = &self.place else { return format!("as `{SANDBOX_USER}`") };
-        let who = match &settings.credentials {
+        let Self::Real(settings) = self else { return format!("as `{SANDBOX_USER}`") };
+        let who = match &settings.client.credentials {
             Credentials::Token(_) => "with a token".to_owned(),
             Credentials::Password { user, .. } => format!("as `{user}`"),
             Credentials::TokenFirst { user, .. } => format!("with a token, else as `{user}`"),
         };
-        format!("{who}, API version {}", settings.api.as_str())
-    }
-
-    pub fn is_sandbox(&self) -> bool {
-        matches!(self.place, Place::Sandbox(_))
+        format!("{who}, API version {}", settings.client.api.as_str())
     }
 
     /// Makes ready to read it. A real one is not asked anything yet.
@@ -94,22 +93,18 @@ impl Target {
     ///
     /// Certificates cannot be read, or the built-in FiFo cannot start.
     pub async fn open(&self, host: &Host, first_contact: FirstContact) -> Result<Fifo, Failure> {
-        let (name, identity) = (self.name(), self.identity());
-        let (sandbox, settings) = match &self.place {
-            Place::Real(settings) => (None, settings),
-            Place::Sandbox(file) => {
-                let running = start_sandbox(file.clone()).await?;
-                let endpoint = running.url().parse();
-                let endpoint =
-                    endpoint.map_err(|error| Failure::new("the sandbox has no address").because(error))?;
+        let (mut sandbox, mut of_sandbox) = (None, None);
+        let Settings { client, http, proxy } = match self {
+            Self::Real(settings) => settings.as_ref(),
+            Self::Sandbox(file, timeout) => {
+                let running = sandbox.insert(start_sandbox(file.clone()).await?);
+                let unusable = |error| Failure::new("the sandbox has no address").because(error);
+                let endpoint = running.url().parse().map_err(unusable)?;
                 let (user, password) = (SANDBOX_USER.to_owned(), SecretString::from(SANDBOX_USER));
-                let credentials = Credentials::Password { user, password };
-                let (api, http) = (ApiVersion::default(), HttpOptions::default());
-                let settings = Settings { endpoint, api, credentials, http, proxy: None };
-                (Some(running), &Box::new(settings))
+                of_sandbox.insert(Settings::new(endpoint, Credentials::Password { user, password }, *timeout))
             }
         };
-        let Settings { endpoint, api, credentials, http, proxy } = settings.as_ref();
+        let endpoint = &client.endpoint;
         if http.insecure {
             tracing::warn!(
                 "TLS is used without checking who answers (--insecure): the password can be read on the way"
@@ -118,18 +113,14 @@ impl Target {
         if !endpoint.is_https() && !endpoint.is_loopback() {
             tracing::warn!("{endpoint} is plain HTTP: the password can be read on the way");
         }
-        let idle_timeout = http.idle_timeout.min(self.timeout);
-        let transport = HttpTransport::new(endpoint, &HttpOptions { idle_timeout, ..http.clone() })
-            .map_err(|error| Failure::of(&error))?;
+        let transport = HttpTransport::new(endpoint, http).map_err(|error| Failure::of(&error))?;
         let settings = ClientSettings {
-            api: *api,
-            read_timeout: self.timeout,
             first_contact_timeout: (first_contact == FirstContact::FailFast).then_some(FIRST_CONTACT_TIMEOUT),
             jitter_seed: host.seed(),
-            ..ClientSettings::new(endpoint.clone(), credentials.clone())
+            ..client.clone()
         };
         let client = ReadClient::new(Arc::new(transport), settings);
-        Ok(Fifo { client, sandbox, name, identity, proxy: proxy.clone() })
+        Ok(Fifo { client, sandbox, name: self.name(), identity: self.identity(), proxy: proxy.clone() })
     }
 }
 
@@ -151,36 +142,41 @@ impl Fifo {
         self.client.visit(visitor).await.map_err(|error| self.failure(&error))
     }
 
+    /// Says what to do about an error, as far as it tells what is wrong between here and there.
     pub fn failure(&self, error: &FifoError) -> Failure {
+        let failure = Failure::of(error);
         let FifoError::Connection { source, endpoint, .. } = error else {
-            let asks = error.is_silence();
-            let failure = Failure::of(error);
-            return if asks { failure.hint(IS_IT_RIGHT) } else { failure };
+            return if error.is_silence() { failure.hint(IS_IT_RIGHT) } else { failure };
         };
-        let through =
+        let proxy =
             self.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
-        let place = format!("{endpoint}{through}");
         let causes: Vec<String> = causes(source).map(ToString::to_string).collect();
         let cause = causes.last().map_or("", String::as_str);
-        let (message, hint) = match source.kind() {
-            TransportErrorKind::NotSent if causes.iter().any(|cause| cause == "dns error") => {
-                (format!("failed to connect to {place}: the host name is not known ({cause})"), CHECK_ADDRESS)
+        let is_unknown = causes.iter().any(|cause| cause == "dns error");
+        let (begin, end, hint) = match source.kind() {
+            TransportErrorKind::Untrusted => return failure.hint(certificate_hint(cause, endpoint)),
+            TransportErrorKind::Lost => return failure.hint(IS_IT_RIGHT),
+            TransportErrorKind::NotSent if is_unknown => {
+                ("failed to connect to", format!(": the host name is not known ({cause})"), CHECK_ADDRESS)
             }
-            TransportErrorKind::NotSent => (format!("failed to connect to {place}: {cause}"), CHECK_ADDRESS),
-            TransportErrorKind::NotTls => (
-                format!("what answers at {place} does not speak TLS"),
-                "is it http:// instead of https://, or another port?",
-            ),
-            TransportErrorKind::NotHttp => (
-                format!("what answers at {place} does not speak HTTP"),
-                "is it https:// instead of http://, or another port?",
-            ),
-            TransportErrorKind::Untrusted => {
-                return Failure::of(error).hint(certificate_hint(cause, endpoint));
+            TransportErrorKind::NotSent => ("failed to connect to", format!(": {cause}"), CHECK_ADDRESS),
+            TransportErrorKind::NotTls => ("what answers at", " does not speak TLS".to_owned(), IS_IT_HTTP),
+            TransportErrorKind::NotHttp => {
+                ("what answers at", " does not speak HTTP".to_owned(), IS_IT_HTTPS)
             }
-            TransportErrorKind::Lost => return Failure::of(error).hint(IS_IT_RIGHT),
         };
-        Failure::new(message).hint(hint)
+        Failure::new(format!("{begin} {endpoint}{proxy}{end}")).hint(hint)
+    }
+
+    /// Returns the timing of a run. The built-in FiFo gets shorter pauses: its uploads take two seconds.
+    pub(super) fn timing(&self) -> Timing {
+        let usual = Timing::default();
+        match self.sandbox {
+            Some(_) => {
+                Timing { pause_min: Duration::from_millis(200), pause_max: Duration::from_secs(1), ..usual }
+            }
+            None => usual,
+        }
     }
 
     /// Closes it; the built-in FiFo saves its world.
@@ -191,37 +187,41 @@ impl Fifo {
     }
 }
 
+const IS_IT_HTTP: &str = "is it http:// instead of https://, or another port?";
+const IS_IT_HTTPS: &str = "is it https:// instead of http://, or another port?";
 const IS_IT_RIGHT: &str = "is the endpoint right, and can it be reached from here?";
 
-/// Says what to do about a certificate that is not trusted, by the words of what is wrong with it.
+/// The words of what is wrong with a certificate, and what to do about it.
+const CERTIFICATE_HINTS: [(&str, &str); 9] = [
+    (
+        "another one is pinned",
+        "is it another server, or has its certificate been renewed? compare the fingerprints before you pin the new one",
+    ),
+    (
+        "not valid for any names",
+        "it has no subject alternative name, and its common name does not count: make one with it",
+    ),
+    ("not valid for name", "use the name that it is for in the endpoint, or make one for this name"),
+    ("expired", "it has expired: renew it, or set the clock of this machine"),
+    ("not valid yet", "it is not valid yet: set the clock of this machine"),
+    (
+        "UnsupportedCertVersion",
+        "it is of X.509 version 1, which FiFo's early installer made: make one of version 3",
+    ),
+    (
+        "CaUsedAsEndEntity",
+        "it is a server's and an authority's at once (CA:TRUE): make one that is only the server's",
+    ),
+    ("Signature", WEAK),
+    ("KeySize", WEAK),
+];
+const WEAK: &str = "its signature or key is of a kind that is not accepted any more: make one with RSA of 2048 bits or ECDSA, \
+                    and SHA-256";
+
 fn certificate_hint(cause: &str, endpoint: &str) -> String {
-    const WEAK: &str = "its signature or key is of a kind that is not accepted any more: make one with RSA of 2048 bits or ECDSA, \
-                        and SHA-256";
-    const HINTS: [(&str, &str); 9] = [
-        (
-            "another one is pinned",
-            "is it another server, or has its certificate been renewed? compare the fingerprints before you pin the new one",
-        ),
-        (
-            "not valid for any names",
-            "it has no subject alternative name, and its common name does not count: make one with it",
-        ),
-        ("not valid for name", "use the name that it is for in the endpoint, or make one for this name"),
-        ("expired", "it has expired: renew it, or set the clock of this machine"),
-        ("not valid yet", "it is not valid yet: set the clock of this machine"),
-        (
-            "UnsupportedCertVersion",
-            "it is of X.509 version 1, which FiFo's early installer made: make one of version 3",
-        ),
-        (
-            "CaUsedAsEndEntity",
-            "it is a server's and an authority's at once (CA:TRUE): make one that is only the server's",
-        ),
-        ("Signature", WEAK),
-        ("KeySize", WEAK),
-    ];
-    let otherwise = "name the certificate of the authority that signed it with --ca-file";
-    let hint = HINTS.iter().find(|(words, _)| cause.contains(words)).map_or(otherwise, |(_, hint)| hint);
+    let found = CERTIFICATE_HINTS.iter().find(|(words, _)| cause.contains(words));
+    let hint =
+        found.map_or("name the certificate of the authority that signed it with --ca-file", |(_, hint)| hint);
     let host = endpoint.split("://").last().unwrap_or(endpoint);
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let port = if has_port { "" } else { ":443" };
@@ -250,15 +250,8 @@ mod tests {
 
     async fn hint(error: FifoError) -> String {
         let host = Host::for_tests("x".as_ref());
-        let settings = Settings {
-            endpoint: "http://127.0.0.1:1".parse().unwrap(),
-            api: ApiVersion::default(),
-            credentials: Credentials::Token("t".into()),
-            http: HttpOptions::default(),
-            proxy: None,
-        };
-        let place = Place::Real(Box::new(settings));
-        let target = Target { place, timeout: Duration::from_secs(1) };
+        let (endpoint, token) = ("http://127.0.0.1:1".parse().unwrap(), Credentials::Token("t".into()));
+        let target = Target::Real(Box::new(Settings::new(endpoint, token, Duration::from_secs(1))));
         let fifo = target.open(&host, FirstContact::FailFast).await.unwrap();
         fifo.failure(&error).hint.unwrap_or_default()
     }

@@ -107,7 +107,6 @@ impl Host {
             error_styles: Default::default(),
             out_columns: None,
             error_columns: None,
-            is_quiet: false,
             logs_json: false,
         };
         let state_dir = Ok(state_dir.to_owned());

@@ -2,9 +2,9 @@
 
 use crate::report::{Exit, Failure};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 /// The numbers of the two signals, which are the same on every Unix.
 const SIGINT: u8 = 2;
@@ -12,48 +12,46 @@ const SIGTERM: u8 = 15;
 
 /// Catches SIGINT and SIGTERM, once it listens; until then each of them ends the process.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Interrupt {
-    stop: CancellationToken,
+pub struct Interrupt {
     is_listening: Arc<AtomicBool>,
-    /// The number of the first signal; 0 before it.
-    first: Arc<AtomicU8>,
+    /// How a run ends that the first signal ended.
+    first: watch::Sender<Option<Exit>>,
 }
 
 impl Interrupt {
     /// Begins to listen, on the runtime it is called on; a second call changes nothing.
-    pub(super) fn listen(&self) -> Result<(), Failure> {
+    pub fn listen(&self) -> Result<(), Failure> {
         let failed = |error| Failure::new("failed to listen for signals").because(error);
         if self.is_listening.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
         let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminations = signal(SignalKind::terminate()).map_err(failed)?;
-        let ours = self.clone();
+        let first = self.first.clone();
         tokio::spawn(async move {
-            let first = next(&mut interrupts, &mut terminations).await;
-            ours.first.store(first, Ordering::SeqCst);
-            ours.stop.cancel();
+            first.send_replace(Some(next(&mut interrupts, &mut terminations).await));
             let second = next(&mut interrupts, &mut terminations).await;
-            std::process::exit(i32::from(Exit::Interrupted(second).code()));
+            std::process::exit(second.code().into());
         });
         Ok(())
     }
 
     /// Waits for the first signal, and returns how a run ends that it ended.
-    pub(super) async fn signalled(&self) -> Exit {
-        self.stop.cancelled().await;
-        self.caught().unwrap_or(Exit::Interrupted(SIGTERM))
+    pub async fn signalled(&self) -> Exit {
+        let mut first = self.first.subscribe();
+        let caught = first.wait_for(Option::is_some).await;
+        caught.ok().and_then(|exit| *exit).unwrap_or(Exit::Interrupted(SIGTERM))
     }
 
     /// Returns how a run ends that a signal ended, if one came.
     pub(super) fn caught(&self) -> Option<Exit> {
-        Some(self.first.load(Ordering::SeqCst)).filter(|&signal| signal != 0).map(Exit::Interrupted)
+        *self.first.borrow()
     }
 }
 
-async fn next(interrupts: &mut Signal, terminations: &mut Signal) -> u8 {
+async fn next(interrupts: &mut Signal, terminations: &mut Signal) -> Exit {
     tokio::select! {
-        _ = interrupts.recv() => SIGINT,
-        _ = terminations.recv() => SIGTERM,
+        _ = interrupts.recv() => Exit::Interrupted(SIGINT),
+        _ = terminations.recv() => Exit::Interrupted(SIGTERM),
     }
 }

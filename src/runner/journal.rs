@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use uuid::Uuid;
 
+/// The journal of a run.
 ///
 /// The first line that cannot be written (a full disk, say) is logged. It does not stop the run: a backup that is not made
 /// is worse than a line that is not written.
@@ -41,10 +42,14 @@ impl Journal {
         Ok(Self { path: path.to_owned(), run, file, failure_log: Once::new() })
     }
 
+    pub(crate) fn path(folder: &Path) -> PathBuf {
+        folder.join("journal.jsonl")
+    }
+
     /// Opens the journal in a state folder. Where that fails there is none, and it is only warned about: backups that are not
     /// made are worse than a journal that is not written.
     pub(crate) fn of_run(folder: &Path) -> Option<Self> {
-        let path = folder.join("journal.jsonl");
+        let path = Self::path(folder);
         let opened = Self::open(&path, Uuid::new_v4()).inspect_err(|error| {
             tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; all goes on without it");
         });

@@ -2,6 +2,7 @@
 //! not delay a run. The addresses may hold tokens in any part, so a [`SecretUrl`] never shows more than scheme and host.
 
 use crate::fifo::{HttpSetupError, causes, is_loopback, outward_client, pauses};
+use http::header::CONTENT_TYPE;
 use reqwest::{Client, StatusCode};
 use std::fmt;
 use std::path::PathBuf;
@@ -26,12 +27,24 @@ pub enum NotifyError {
     Connection { url: SecretUrl, why: String },
 }
 
+impl NotifyError {
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 429),
+            Self::Connection { .. } => true,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Poster {
     client: Client,
     url: SecretUrl,
     seed: u64,
 }
+
+/// What is posted, with its type.
+type Body = Option<(&'static str, Vec<u8>)>;
 
 impl Poster {
     /// Makes one; nothing is sent yet. `ca_file` is a PEM file with certificates to trust beside the system's, `seed`
@@ -55,47 +68,28 @@ impl Poster {
         self.send(&url, text.map(|text| ("text/plain; charset=utf-8", text.into_bytes()))).await
     }
 
-    async fn send(&self, url: &SecretUrl, body: Option<(&'static str, Vec<u8>)>) -> Result<(), NotifyError> {
+    async fn send(&self, url: &SecretUrl, body: Body) -> Result<(), NotifyError> {
         let mut pauses = pauses(PAUSE, Duration::MAX, self.seed).take(TRIES - 1);
         loop {
-            let error = match self.send_once(url, body.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            match pauses.next().filter(|_| may_pass(&error)) {
+            let Err(error) = self.send_once(url, body.clone()).await else { return Ok(()) };
+            match pauses.next().filter(|_| error.may_pass()) {
                 Some(pause) => sleep(pause).await,
                 None => return Err(error),
             }
         }
     }
 
-    async fn send_once(
-        &self,
-        url: &SecretUrl,
-        body: Option<(&'static str, Vec<u8>)>,
-    ) -> Result<(), NotifyError> {
+    async fn send_once(&self, url: &SecretUrl, body: Body) -> Result<(), NotifyError> {
         let target = url.expose().clone();
         let request = match body {
             None => self.client.get(target),
-            Some((content_type, bytes)) => {
-                self.client.post(target).header(http::header::CONTENT_TYPE, content_type).body(bytes)
-            }
+            Some((kind, bytes)) => self.client.post(target).header(CONTENT_TYPE, kind).body(bytes),
         };
-        let answer = request.timeout(TRY_TIMEOUT).send().await;
-        match answer.map(|answer| answer.status()) {
+        match request.timeout(TRY_TIMEOUT).send().await.map(|answer| answer.status()) {
             Ok(status) if status.is_success() => Ok(()),
             Ok(status) => Err(NotifyError::Status { url: url.clone(), status }),
             Err(error) => Err(NotifyError::Connection { url: url.clone(), why: why(error.without_url()) }),
         }
-    }
-}
-
-fn may_pass(error: &NotifyError) -> bool {
-    match error {
-        NotifyError::Status { status, .. } => {
-            status.is_server_error() || matches!(status.as_u16(), 408 | 429)
-        }
-        NotifyError::Connection { .. } => true,
     }
 }
 

@@ -1,14 +1,13 @@
 //! Where output goes: standard output and standard error, in the order in which it was written, above the bars of running
 //! uploads. From [`start`] on a thread writes it, so that a terminal without a reader stops no backup.
 
-use crate::report::text::TextOptions;
-use crate::report::{Exit, Failure};
-use crate::report::{Styles, visible, wrapped};
+use crate::report::text::{Detail, TextOptions};
+use crate::report::{Exit, Failure, Styles, visible, wrapped};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{LazyLock, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,12 +22,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub type Task = Box<dyn FnOnce() + Send>;
 
-struct Queue {
-    tasks: Sender<Task>,
-    backlog: Arc<AtomicUsize>,
-}
-
-static QUEUE: OnceLock<Option<Queue>> = OnceLock::new();
+/// The thread that writes, once there is one.
+static QUEUE: OnceLock<Option<Sender<Task>>> = OnceLock::new();
+/// How many tasks wait for it.
+static BACKLOG: AtomicUsize = AtomicUsize::new(0);
 
 /// The bars of running uploads: none where standard error is no terminal.
 static BARS: LazyLock<MultiProgress> =
@@ -51,8 +48,6 @@ pub struct Output {
     /// The columns of standard output and of standard error, where these are terminals.
     pub out_columns: Option<usize>,
     pub error_columns: Option<usize>,
-    /// Whether routine failures are left out.
-    pub is_quiet: bool,
     pub logs_json: bool,
 }
 
@@ -60,36 +55,31 @@ pub struct Output {
 pub fn start() {
     QUEUE.get_or_init(|| {
         let (tasks, queued) = mpsc::channel::<Task>();
-        let backlog = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&backlog);
         let work = move || {
             for task in queued {
                 task();
-                count.fetch_sub(1, Ordering::SeqCst);
+                BACKLOG.fetch_sub(1, Ordering::SeqCst);
             }
         };
-        let thread = thread::Builder::new().name("output".to_owned()).spawn(work);
-        thread.ok().map(|_| Queue { tasks, backlog })
+        thread::Builder::new().name("output".to_owned()).spawn(work).ok().map(|_| tasks)
     });
 }
 
 /// Does something that writes, after everything that was written before; progress only where not much waits already.
 pub fn enqueue(is_progress: bool, task: Task) {
-    let Some(queue) = QUEUE.get().and_then(Option::as_ref) else { return task() };
+    let Some(Some(queue)) = QUEUE.get() else { return task() };
     let backlog_max = if is_progress { PROGRESS_BACKLOG_MAX } else { BACKLOG_MAX };
-    if queue.backlog.fetch_add(1, Ordering::SeqCst) >= backlog_max || queue.tasks.send(task).is_err() {
-        queue.backlog.fetch_sub(1, Ordering::SeqCst);
+    if BACKLOG.fetch_add(1, Ordering::SeqCst) >= backlog_max || queue.send(task).is_err() {
+        BACKLOG.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// Waits until everything is written, as long as the reader keeps reading.
 pub fn drain() {
-    let Some(queue) = QUEUE.get().and_then(Option::as_ref) else { return };
-    let backlog = || queue.backlog.load(Ordering::SeqCst);
-    let (mut last, mut since) = (backlog(), Instant::now());
+    let (mut last, mut since) = (BACKLOG.load(Ordering::SeqCst), Instant::now());
     while last > 0 && since.elapsed() < DRAIN_TIMEOUT {
         thread::sleep(Duration::from_millis(5));
-        let now = backlog();
+        let now = BACKLOG.load(Ordering::SeqCst);
         if now != last {
             (last, since) = (now, Instant::now());
         }
@@ -125,6 +115,11 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(),
         }
         _ => Ok(()),
     }
+}
+
+/// Writes a text to standard output as [`print`] does.
+pub fn print_text(text: &str) -> Result<(), Failure> {
+    print(|out| out.write_all(text.as_bytes()))
 }
 
 /// Writes to standard output in its turn, where that stops nothing: that it cannot be written is only warned about.
@@ -171,10 +166,15 @@ pub fn ask_line(question: &str) -> Result<Option<String>, Failure> {
 }
 
 impl Output {
+    /// Says whether routine is left out.
+    pub fn is_quiet(&self) -> bool {
+        self.text.detail <= Detail::Brief
+    }
+
     /// Writes to standard error how a command failed.
     pub fn report(&self, failure: &Failure) {
         // A timer that meets a long run every time it fires must not send a mail each time. The exit code is the same.
-        if failure.exit == Exit::LockedBriefly && self.is_quiet {
+        if failure.exit == Exit::LockedBriefly && self.is_quiet() {
             return;
         }
         if self.logs_json {
@@ -203,7 +203,7 @@ fn failure_text(failure: &Failure, styles: &Styles, columns: Option<usize>) -> S
 
 /// Makes a text harmless that may contain an answer of a server; its line breaks stay. With `columns` longer lines are
 /// wrapped, except indented ones, which are excerpts.
-fn lines(text: &str, columns: Option<usize>) -> String {
+pub fn lines(text: &str, columns: Option<usize>) -> String {
     let line = |line: &str| match (visible(line), columns) {
         (line, Some(columns)) if !line.starts_with(' ') => wrapped(&line, columns).join("\n"),
         (line, _) => line,

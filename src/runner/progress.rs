@@ -2,13 +2,11 @@
 //! running uploads from time to time.
 
 use super::output::{self, Output, Stream, Writer};
-use crate::apply::{
-    ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
-};
+use crate::apply::{ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef};
 use crate::inventory::{BackupId, VmId};
 use crate::plan::bytes_text;
 use crate::report::text::Detail;
-use crate::report::{Styles, action_text, counts_text, outcome_text, span_text, visible, vm_name, wrapped};
+use crate::report::{action_text, counts_text, outcome_text, span_text, visible, vm_name, wrapped};
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,11 +25,7 @@ const BELOW: &str = "  {wide_msg}";
 ///
 /// [`Detail::Brief`] leaves out progress and what ended as planned; [`Detail::Errors`] the warnings as well.
 pub(super) struct Progress {
-    styles: Styles,
-    detail: Detail,
-    /// The columns of a stream that is a terminal: its lines break between words.
-    out_columns: Option<usize>,
-    error_columns: Option<usize>,
+    shown: Output,
     write: Writer,
     state: Mutex<State>,
 }
@@ -49,9 +43,8 @@ struct State {
     to_create: usize,
     expected_bytes: Option<u64>,
     created: usize,
-    /// The VMs for which an action was sent to FiFo.
+    /// The VMs for which an action was sent to FiFo, and those for which none was when the run was stopped.
     started: BTreeSet<VmId>,
-    /// The VMs for which none was sent when the run was stopped.
     not_started: BTreeSet<VmId>,
     /// How often an action of a kind that was not done has ended alike on a VM: the first is a line, and so is the number
     /// of the others.
@@ -82,6 +75,13 @@ fn left_text(bytes: u64, bytes_per_sec: f64) -> Option<String> {
 
 fn clear<'b>(bars: impl IntoIterator<Item = &'b ProgressBar>) {
     bars.into_iter().for_each(ProgressBar::finish_and_clear);
+}
+
+fn styled_by(bar: ProgressBar, template: &str) -> ProgressBar {
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style.progress_chars("#>.")),
+        Err(_) => bar,
+    }
 }
 
 impl Upload {
@@ -135,22 +135,22 @@ impl Progress {
     /// Makes one that draws bars on standard error where that is a terminal. Write errors are for `write` to ignore: a closed
     /// terminal must not stop a backup.
     pub(super) fn new(shown: &Output, write: Writer) -> Self {
-        let Output { text, out_columns, error_columns, .. } = *shown;
-        Self {
-            styles: text.styles,
-            detail: text.detail,
-            out_columns,
-            error_columns,
-            write,
-            state: Mutex::default(),
-        }
+        Self { shown: shown.clone(), write, state: Mutex::default() }
+    }
+
+    fn detail(&self) -> Detail {
+        self.shown.text.detail
+    }
+
+    fn has_bars(&self) -> bool {
+        self.shown.error_columns.is_some() && !self.shown.is_quiet()
     }
 
     /// Writes a line, on a terminal as several that break between words.
     fn line(&self, stream: Stream, line: &str) {
         let columns = match stream {
-            Stream::Out => self.out_columns,
-            Stream::Err => self.error_columns,
+            Stream::Out => self.shown.out_columns,
+            Stream::Err => self.shown.error_columns,
         };
         let line = match columns {
             Some(columns) => wrapped(line, columns.saturating_sub(4)).join("\n    "),
@@ -159,50 +159,37 @@ impl Progress {
         (self.write)(stream, &format!("{line}\n"));
     }
 
-    fn styled(&self, ending: ActionOutcome) -> String {
-        let style = match ending {
-            ActionOutcome::Done => self.styles.create,
-            ActionOutcome::Failed | ActionOutcome::Unverified => self.styles.alarm,
-            _ => self.styles.wait,
-        };
-        format!("{style}{}{style:#}", outcome_text(ending))
-    }
-
-    fn has_bars(&self) -> bool {
-        self.error_columns.is_some() && self.detail > Detail::Brief
-    }
-
     /// Reports how far the run is, where there are no bars.
     fn report(&self, text: &str) {
-        if !self.has_bars() && self.detail > Detail::Brief {
+        if !self.has_bars() && !self.shown.is_quiet() {
             self.line(Stream::Err, text);
         }
     }
 
-    fn begin_upload(
-        &self,
-        state: &mut State,
-        (at, backup, tier): (&VmRef, BackupId, &str),
-        expected_bytes: Option<u64>,
-        now: DateTime<Utc>,
-    ) {
-        let name = format!("{} {}", name(at), visible(tier));
-        let bar = self.has_bars().then(|| {
-            let (bar, template) = match expected_bytes {
-                Some(bytes) => (ProgressBar::new(bytes), BAR_OF_KNOWN),
-                None => (ProgressBar::new_spinner(), BAR_OF_UNKNOWN),
-            };
-            let bar = output::bars().insert(state.uploads.len(), styled_by(bar, template));
-            bar.set_message(name.clone());
-            bar.enable_steady_tick(TICK);
-            bar
-        });
-        let upload = Upload { name, since: now, expected_bytes, bytes: 0, read_at: now, bar };
-        state.uploads.insert((at.vm, backup), upload);
+    fn styled(&self, ending: ActionOutcome) -> String {
+        let styles = &self.shown.text.styles;
+        let style = match ending {
+            ActionOutcome::Done => styles.create,
+            ActionOutcome::Failed | ActionOutcome::Unverified => styles.alarm,
+            _ => styles.wait,
+        };
+        format!("{style}{}{style:#}", outcome_text(ending))
     }
 
-    fn record(&self, state: &mut State, vm: VmId, backup: BackupId, bytes: u64, now: DateTime<Utc>) {
-        if let Some(upload) = state.uploads.get_mut(&(vm, backup)) {
+    fn bar(&self, place: usize, name: &str, expected_bytes: Option<u64>) -> Option<ProgressBar> {
+        let bar = match expected_bytes {
+            _ if !self.has_bars() => return None,
+            Some(bytes) => styled_by(ProgressBar::new(bytes), BAR_OF_KNOWN),
+            None => styled_by(ProgressBar::new_spinner(), BAR_OF_UNKNOWN),
+        };
+        let bar = output::bars().insert(place, bar);
+        bar.set_message(name.to_owned());
+        bar.enable_steady_tick(TICK);
+        Some(bar)
+    }
+
+    fn record(&self, state: &mut State, key: (VmId, BackupId), bytes: u64, now: DateTime<Utc>) {
+        if let Some(upload) = state.uploads.get_mut(&key) {
             (upload.bytes, upload.read_at) = (bytes, now);
             upload.bar.iter().for_each(|bar| bar.set_position(bytes));
         }
@@ -210,13 +197,6 @@ impl Progress {
             state.reported_at = Some(now);
             let each: Vec<String> = state.uploads.values().map(Upload::text).collect();
             self.report(&format!("{}: {}", state.overall_text(), each.join("; ")));
-        }
-    }
-
-    fn wait(&self, state: &mut State, waiting: &Waiting) {
-        state.waiting = visible(&waiting.message);
-        if !state.waiting.is_empty() {
-            self.report(&state.waiting_text());
         }
     }
 
@@ -243,10 +223,10 @@ impl Progress {
         }
         let went_well =
             matches!(ending, ActionOutcome::Done | ActionOutcome::Started | ActionOutcome::HandedOver);
-        if self.detail <= Detail::Brief && went_well {
+        if self.shown.is_quiet() && went_well {
             return;
         }
-        if ending != ActionOutcome::Done && self.detail < Detail::Full {
+        if ending != ActionOutcome::Done && self.detail() < Detail::Full {
             let count = state.alike.entry((name(at), at.vm, kind, ending)).or_default();
             *count += 1;
             if *count > 1 {
@@ -268,17 +248,13 @@ impl Progress {
                 self.line(Stream::Out, &line);
             }
         }
-        if self.detail > Detail::Errors {
-            match state.not_started.len() {
-                0 => {}
-                1 => self.line(Stream::Out, "1 VM had not started and is left to the next run"),
-                vms => {
-                    let line = format!("{vms} VMs had not started and are left to the next run");
-                    self.line(Stream::Out, &line);
-                }
-            }
+        let vms = state.not_started.len();
+        if vms > 0 && self.detail() > Detail::Errors {
+            let (noun, are) = if vms == 1 { ("VM", "is") } else { ("VMs", "are") };
+            let line = format!("{vms} {noun} had not started and {are} left to the next run");
+            self.line(Stream::Out, &line);
         }
-        let is_reported = match self.detail {
+        let is_reported = match self.detail() {
             Detail::Errors => tally.failed > 0,
             Detail::Brief => *tally != RunCounts::default(),
             Detail::Usual | Detail::Full => true,
@@ -289,39 +265,40 @@ impl Progress {
     }
 }
 
-fn styled_by(bar: ProgressBar, template: &str) -> ProgressBar {
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style.progress_chars("#>.")),
-        Err(_) => bar,
-    }
-}
-
 impl Observer for Progress {
     fn observe(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = &mut *state;
+        let (state, now) = (&mut *state, event.time);
         match &event.what {
             EventKind::Started { create, expected_bytes, .. } => {
                 (state.to_create, state.expected_bytes) = (*create, *expected_bytes);
             }
             EventKind::ActionStarted { at, .. } => _ = state.started.insert(at.vm),
             EventKind::Accepted { at, backup, tier, expected_bytes } => {
-                self.begin_upload(state, (at, *backup, tier), *expected_bytes, event.time);
+                let (name, expected_bytes) = (format!("{} {}", name(at), visible(tier)), *expected_bytes);
+                let bar = self.bar(state.uploads.len(), &name, expected_bytes);
+                let upload = Upload { name, since: now, expected_bytes, bytes: 0, read_at: now, bar };
+                state.uploads.insert((at.vm, *backup), upload);
             }
             EventKind::Progress { at, backup, bytes, .. } => {
-                self.record(state, at.vm, *backup, *bytes, event.time);
+                self.record(state, (at.vm, *backup), *bytes, now);
             }
-            EventKind::Waiting(waiting) => self.wait(state, waiting),
+            EventKind::Waiting(waiting) => {
+                state.waiting = visible(&waiting.message);
+                if !state.waiting.is_empty() {
+                    self.report(&state.waiting_text());
+                }
+            }
             EventKind::ActionEnded { at, step, outcome, message, .. } => {
                 self.end(state, at, step, *outcome, message);
             }
             EventKind::Warning { message, .. } => {
-                if self.detail > Detail::Errors {
+                if self.detail() > Detail::Errors {
                     self.line(Stream::Err, &format!("warning: {}", visible(message)));
                 }
             }
             EventKind::CascadeAlarm(alarm) => {
-                let (style, alarm) = (self.styles.alarm, visible(&alarm.to_string()));
+                let (style, alarm) = (self.shown.text.styles.alarm, visible(&alarm.to_string()));
                 self.line(Stream::Err, &format!("{style}SAFETY STOP{style:#}: {alarm}"));
             }
             EventKind::Finished { tally } => self.finish(state, tally),

@@ -2,7 +2,8 @@
 
 use super::fifo::Fifo;
 use super::host::Host;
-use crate::apply::{CLOCK_SKEW_MAX, WITNESSES, has_upload};
+use super::proofs::Proofs;
+use crate::apply::{CLOCK_SKEW_MAX, Proof as _, WITNESSES, has_upload};
 use crate::fifo::{ListSummary, VmVisitor};
 use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, PolicySide};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
@@ -63,13 +64,16 @@ impl Planned {
     }
 }
 
-/// Which VMs stay in memory once they are planned.
+/// What of the VMs stays in memory once they are planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptVms {
+    /// How each stands; of plans nothing.
+    Overview,
+    /// Their plans.
     None,
-    /// Those that something is done to.
+    /// And the VMs that something is done to.
     Changed,
-    /// What a run needs: those that something is done to, those with an upload, whichever VMs were asked for, and a few
+    /// And what a run needs: those that something is done to, those with an upload, whichever VMs were asked for, and a few
     /// others by which an empty list is noticed.
     ForRun,
     /// All that were asked for.
@@ -81,6 +85,8 @@ pub struct Query<'a> {
     pub host: &'a Host,
     pub policies: &'a Policies,
     pub fifo: &'a Fifo,
+    /// What is known to be broken.
+    pub proofs: &'a Proofs,
     pub selection: &'a Selection,
     /// The instant planned for. Without it, those of our clock and the server's count when the answer begins: see [`Request`].
     pub at: Option<DateTime<Utc>>,
@@ -93,8 +99,8 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// FiFo cannot be read, shows no VM, or its clock is too far off; a wanted VM is not there.
-    pub async fn plan(self, vms: KeptVms, overview: bool) -> Result<Planned, Failure> {
-        let (reading, unreadable) = self.read(Kept { plans: true, vms, overview }, true).await?;
+    pub async fn plan(self, kept: KeptVms, overview: bool) -> Result<Planned, Failure> {
+        let (reading, unreadable) = self.read(kept, overview, true).await?;
         let (name, identity) = (self.fifo.name(), self.fifo.identity().to_owned());
         let Reading { planner, plans, kept, overview, too_old, last_due, estimates, .. } = reading;
         let request = planner.request();
@@ -104,18 +110,21 @@ impl<'a> Query<'a> {
         Ok(Planned { plan, inventory, overview, identity, too_old, request, last_due, estimates })
     }
 
-    /// Reads FiFo once, as [`Query::plan`] does, and keeps of each VM only how it stands. Without `warns` it is done once more
-    /// after something was done, and nothing is warned about a second time.
-    pub async fn look(self, warns: bool) -> Result<Overview, Failure> {
-        let kept = Kept { plans: false, vms: KeptVms::None, overview: true };
-        let (reading, unreadable) = self.read(kept, warns).await?;
+    /// Reads how the VMs stand once more, after something was done. Nothing is warned about a second time.
+    pub async fn look_again(self) -> Result<Overview, Failure> {
+        let (reading, unreadable) = self.read(KeptVms::Overview, true, false).await?;
         Ok(reading.overview.unwrap_or_default().finish(&reading.planner, self.fifo.name(), &unreadable))
     }
 
     /// Returns what was read, with the VMs that were asked for and could not be.
-    async fn read(self, keeps: Kept, warns: bool) -> Result<(Reading<'a>, Vec<UnreadableVm>), Failure> {
+    async fn read(
+        self,
+        keeps: KeptVms,
+        overview: bool,
+        warns: bool,
+    ) -> Result<(Reading<'a>, Vec<UnreadableVm>), Failure> {
         let before = self.host.now();
-        let mut reading = Reading::new(self, keeps, before, None);
+        let mut reading = Reading::new(self, keeps, overview, before, None);
         let listed = self.fifo.visit(&mut reading).await?;
         if warns {
             if let Some(server) = listed.server_date {
@@ -146,19 +155,11 @@ pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> C
     Comparison { years, ..insight::compare(before, after, &planned.inventory) }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Kept {
-    plans: bool,
-    vms: KeptVms,
-    /// Whether it is asked for how the VMs stand.
-    overview: bool,
-}
-
 /// One reading of the list: each VM is planned as it comes in, and dropped unless it is kept. Where an answer is cut, the next
 /// one begins anew.
 struct Reading<'a> {
     query: Query<'a>,
-    keeps: Kept,
+    keeps: KeptVms,
     /// When the answer began, by our clock.
     began: DateTime<Utc>,
     last_due: Option<DateTime<Utc>>,
@@ -178,7 +179,13 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// Begins an answer, at an instant of our clock and of the server's, if that is known.
-    fn new(query: Query<'a>, keeps: Kept, began: DateTime<Utc>, server: Option<DateTime<Utc>>) -> Self {
+    fn new(
+        query: Query<'a>,
+        keeps: KeptVms,
+        overview: bool,
+        began: DateTime<Utc>,
+        server: Option<DateTime<Utc>>,
+    ) -> Self {
         let mut request = Request::by_clocks(began, server, query.prune);
         request.now = request.now.trunc_subsecs(0);
         request.due_at = request.due_at.min(request.now);
@@ -200,7 +207,7 @@ impl<'a> Reading<'a> {
             kept: BTreeMap::new(),
             too_old: BTreeSet::new(),
             estimates: BTreeMap::new(),
-            overview: keeps.overview.then(OverviewBuilder::default),
+            overview: overview.then(OverviewBuilder::default),
             unmatched: query.policies.iter().collect(),
             idle_entries: entries.collect(),
             missing: query.selection.vms.iter().collect(),
@@ -249,7 +256,7 @@ impl<'a> Reading<'a> {
         let plan = match &mut self.overview {
             None => Some(decided.plan),
             Some(overview) => {
-                let plan = self.keeps.plans.then(|| decided.plan.clone());
+                let plan = (self.keeps != KeptVms::Overview).then(|| decided.plan.clone());
                 overview.add(vm, decided);
                 plan
             }
@@ -262,8 +269,8 @@ impl<'a> Reading<'a> {
 
     fn is_kept(&self, vm: &Vm, planned: Option<&VmPlan>) -> bool {
         let is_changed = planned.is_some_and(|planned| !planned.due_actions().is_empty());
-        match self.keeps.vms {
-            KeptVms::None => false,
+        match self.keeps {
+            KeptVms::Overview | KeptVms::None => false,
             KeptVms::Changed => is_changed,
             KeptVms::ForRun => is_changed || has_upload(vm) || self.kept.len() < WITNESSES,
             KeptVms::All => planned.is_some(),
@@ -273,11 +280,13 @@ impl<'a> Reading<'a> {
 
 impl VmVisitor for Reading<'_> {
     fn start(&mut self, server_date: Option<DateTime<Utc>>) {
-        *self = Self::new(self.query, self.keeps, self.query.host.now(), server_date);
+        let (query, keeps, overview) = (self.query, self.keeps, self.overview.is_some());
+        *self = Self::new(query, keeps, overview, query.host.now(), server_date);
     }
 
     fn vm(&mut self, mut vm: Vm) {
-        let Query { policies, selection, .. } = self.query;
+        let Query { policies, selection, proofs, .. } = self.query;
+        proofs.mark(&mut vm);
         self.unmatched.retain(|policy| !policy.matches(&vm));
         self.idle_entries.retain(|(policy, entry)| {
             !entry.means(Some(vm.id), &vm.alias) || policies.policy_for(&vm) != Match::One(policy)

@@ -2,12 +2,14 @@
 //!
 //! A report that cannot be delivered is a warning. It changes neither what is done nor the exit code.
 
+use super::files::{self, Put};
 use super::host::Host;
 use super::interrupt::Interrupt;
 use super::notify::{NotifyError, Poster, SecretUrl};
 use crate::report::metrics::{self, Dialect};
 use crate::report::run::{lines, notification};
 use crate::report::{Failure, RunHistory};
+use std::path::Path;
 use tokio::task::JoinHandle;
 
 /// How many bytes of text are sent to a monitor about a failure.
@@ -16,11 +18,9 @@ const PING_BYTES_MAX: usize = 8 << 10;
 /// Returns the address to report to, as it is by now; `None` where there is none.
 pub type Address<'a> = Box<dyn Fn() -> Result<Option<SecretUrl>, Failure> + 'a>;
 
-pub type MetricsFile<'a> = Box<dyn Fn(&str) -> Result<(), Failure> + 'a>;
-
 pub struct Reporting<'a> {
     host: &'a Host,
-    metrics_file: Option<MetricsFile<'a>>,
+    metrics_file: Option<&'a Path>,
     notify: Channel<'a>,
     ping: Channel<'a>,
     /// Whether a page and metrics are served as well.
@@ -40,7 +40,7 @@ impl<'a> Reporting<'a> {
     /// before the next run: backups must not depend on notifications.
     pub fn new(
         host: &'a Host,
-        metrics_file: Option<MetricsFile<'a>>,
+        metrics_file: Option<&'a Path>,
         notify: Address<'a>,
         ping: Address<'a>,
     ) -> Self {
@@ -80,9 +80,8 @@ impl<'a> Reporting<'a> {
     }
 
     async fn report_all(&mut self, history: &RunHistory) {
-        if let Some(write) = &self.metrics_file
-            && let Err(failure) = write(&metrics_text(self.host, history))
-        {
+        let written = self.metrics_file.map_or(Ok(()), |path| write_metrics(path, self.host, history));
+        if let Err(failure) = written {
             tracing::warn!("{}", failure.text());
         }
         let Some(summary) = &history.last else { return };
@@ -111,8 +110,16 @@ impl<'a> Reporting<'a> {
     }
 }
 
-pub fn metrics_text(host: &Host, history: &RunHistory) -> String {
-    metrics::text(history, host.now(), Dialect::Prometheus)
+/// Writes the metrics of what is known to a file, whole or not at all.
+pub fn write_metrics(path: &Path, host: &Host, history: &RunHistory) -> Result<(), Failure> {
+    write_metrics_text(path, &metrics::text(history, host.now(), Dialect::Prometheus))
+}
+
+/// Writes a file with metrics that everybody may read, whole or not at all.
+pub fn write_metrics_text(path: &Path, text: &str) -> Result<(), Failure> {
+    files::put(path, files::PUBLIC, Put::OverFile, |out| out.write_all(text.as_bytes())).map_err(|error| {
+        Failure::new(format!("failed to write the metrics to {}", path.display())).because(error)
+    })
 }
 
 fn warn_of(what: &str, sent: Result<(), NotifyError>) {

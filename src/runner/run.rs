@@ -1,28 +1,30 @@
 //! One run, the same for `apply`, `reconcile` and `reconcile --every`: lock, safety stop, plan, show, carry out.
 
-use super::approve::{Approved, SavedFile, asked, skip_text};
-use super::execute::{Watchers, judge, timing};
+use super::approve::{Listed, asked, everything, skip_text};
+use super::execute::{Watchers, judge};
 use super::fifo::{Fifo, FirstContact, Target};
 use super::host::Host;
 use super::interrupt::Interrupt;
 use super::journal::Journal;
-use super::output;
+use super::output::{self, Output};
+use super::proofs::{OpenedStore, Proofs};
 use super::read::{KeptVms, Planned, Query, Selection};
 use super::reporting::Reporting;
 use super::safety_stop::{AlarmRecorder, refuse_if_set};
-use crate::apply::{Executor, ExecutorSettings, InFlight, ProgressTracker, RunReport, StopFile, VmRef};
+use crate::apply::{
+    Approval as Approved, Executor, ExecutorSettings, InFlight, ProgressTracker, RunReport, StopFile,
+};
 use crate::fifo::WriteClient;
 use crate::plan::{NoteCode, Plan, SkipReason};
 use crate::policy::Policies;
 use crate::report::plan::{PlanParts, document};
 use crate::report::text::{self, TextOptions};
-use crate::report::{Exit, Failure, RunHistory, RunSummary, vm_name};
+use crate::report::{Exit, Failure, RunHistory, RunSummary};
 use futures::FutureExt as _;
-use std::convert::Infallible;
-use std::future::pending;
 use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +44,8 @@ pub struct Order<'a> {
     pub policies: &'a dyn Fn() -> Result<Policies, Failure>,
     /// Finds out which FiFo is meant, and what to sign in with by now.
     pub fifo: &'a dyn Fn() -> Result<Target, Failure>,
+    /// Opens the store that new backups are looked for in, if one is named.
+    pub store: &'a dyn Fn() -> Result<Option<OpenedStore>, Failure>,
 }
 
 /// What of the plan made now is carried out.
@@ -95,14 +99,21 @@ pub(super) async fn run(
     let (alarms, summary) = (AlarmRecorder::default(), RunSummary::new(order.command, host.now()));
     let mut run = Run { host, order, reporting, interrupt, memory, alarms, summary };
     let ended = AssertUnwindSafe(run.steps()).catch_unwind().await;
-    let fault = |_| Err(Failure::new("the run was stopped by a fault of this program"));
+    let ended = ended.unwrap_or_else(|_| Err(Failure::new("the run was stopped by a fault of this program")));
     let Run { alarms, mut summary, .. } = run;
-    let ended = alarms.judge(ended.unwrap_or_else(fault), &mut summary);
+    let ended = alarms.judge(ended, &mut summary);
     if let Err(failure) = &ended {
         host.output.report(failure);
     }
     summary.end(host.now(), ended);
     summary
+}
+
+/// What decides: the policies, and what is known of the backups in storage.
+#[derive(Clone, Copy)]
+struct Rules<'r> {
+    policies: &'r Policies,
+    proofs: &'r Proofs,
 }
 
 struct Run<'a, 'r> {
@@ -115,11 +126,11 @@ struct Run<'a, 'r> {
     summary: RunSummary,
 }
 
-impl<'a> Run<'a, '_> {
+impl Run<'_, '_> {
     async fn steps(&mut self) -> Result<Exit, Failure> {
         let (host, order, interrupt) = (self.host, self.order, self.interrupt);
-        let saved = match order.approval {
-            Approval::Saved(path) => Some(SavedFile::read(path, order.settings.prune.is_requested)?),
+        let mut listed = match order.approval {
+            Approval::Saved(path) => Some(Listed::read(path, order.settings.prune.is_requested)?),
             Approval::Everything | Approval::Asked => None,
         };
         let policies = (order.policies)()?;
@@ -128,19 +139,19 @@ impl<'a> Run<'a, '_> {
         self.summary.endpoint = Some(endpoint.clone());
         self.summary.identity = Some(target.identity());
         self.summary.verified = host.verified(&endpoint);
-        if let Some(saved) = &saved {
+        if let Some(saved) = &listed {
             saved.refuse_other_endpoint(&endpoint)?;
         }
         let stop_file = host.stop_file(&endpoint)?;
-        let (approved, open) = match (saved, order.approval) {
-            (Some(saved), _) => (Approved::Saved(saved), None),
-            (None, Approval::Asked) => {
-                refuse_if_set(&stop_file)?;
-                let (fifo, plan) = self.ask(&target, &policies).await?;
-                (Approved::Shown(plan), Some(fifo))
-            }
-            (None, _) => (Approved::Everything, None),
-        };
+        let proofs = Proofs::open(host, &endpoint, (order.store)()?);
+        let rules = Rules { policies: &policies, proofs: &proofs };
+        let mut open = None;
+        if matches!(order.approval, Approval::Asked) {
+            refuse_if_set(&stop_file)?;
+            let fifo = target.open(host, order.first_contact).await?;
+            listed = Some(self.ask(&fifo, rules).await?);
+            open = Some(fifo);
+        }
         interrupt.listen()?;
         let _lock = host.lock(&endpoint, order.command)?;
         refuse_if_set(&stop_file)?;
@@ -153,10 +164,9 @@ impl<'a> Run<'a, '_> {
             // Nothing was sent yet, so the run can end at once.
             biased;
             exit = interrupt.signalled() => return Ok(exit),
-            planned = self.plan(&fifo, &policies) => planned?,
+            planned = self.plan(&fifo, rules) => planned?,
         };
-        let exit =
-            self.carry_out(&fifo, target.is_sandbox(), &policies, stop_file, planned, &approved).await?;
+        let exit = self.carry_out(&fifo, rules, stop_file, planned, listed.as_ref()).await?;
         // A failure to close it does not change the result of the run.
         if let Err(failure) = fifo.close().await {
             tracing::warn!("{}", failure.text());
@@ -165,30 +175,27 @@ impl<'a> Run<'a, '_> {
     }
 
     /// Shows a plan, and asks where it has anything to do. No signal is caught meanwhile: it ends the process.
-    async fn ask(&mut self, target: &Target, policies: &Policies) -> Result<(Fifo, Plan), Failure> {
-        let fifo = target.open(self.host, self.order.first_contact).await?;
-        let planned = self.plan(&fifo, policies).await?;
+    async fn ask(&mut self, fifo: &Fifo, rules: Rules<'_>) -> Result<Listed, Failure> {
+        let planned = self.plan(fifo, rules).await?;
         if planned.plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
             self.show(&planned, &planned.plan);
-            return Ok((fifo, planned.plan));
+            return Ok(Listed::shown(planned.plan));
         }
         self.show_where_asked(&planned)?;
-        let question = format!("Carry this out on {} {}?", target.name(), target.identity());
-        let plan = asked(planned.plan, &question)?;
-        Ok((fifo, plan))
+        let question = format!("Carry this out on {} {}?", fifo.name(), fifo.identity());
+        Ok(Listed::shown(asked(planned.plan, &question)?))
     }
 
-    fn query<'q>(&self, fifo: &'q Fifo, policies: &'q Policies) -> Query<'q>
-    where
-        'a: 'q,
-    {
+    fn query<'q>(&'q self, fifo: &'q Fifo, rules: Rules<'q>) -> Query<'q> {
         let (host, selection, prune) = (self.host, &self.order.selection, self.order.settings.prune);
-        Query { host, policies, fifo, selection, at: None, prune }
+        let Rules { policies, proofs } = rules;
+        Query { host, policies, fifo, proofs, selection, at: None, prune }
     }
 
     /// Reads FiFo and plans. Where a due instant lies between the two clocks, the slower one is waited for.
-    async fn plan(&mut self, fifo: &Fifo, policies: &Policies) -> Result<Planned, Failure> {
-        let query = self.query(fifo, policies);
+    async fn plan(&mut self, fifo: &Fifo, rules: Rules<'_>) -> Result<Planned, Failure> {
+        rules.proofs.refresh(true).await;
+        let query = self.query(fifo, rules);
         let overview = self.reporting.wants_overview();
         let mut planned = query.plan(KeptVms::ForRun, overview).await?;
         if let Some(wait) = planned.wait_for_clocks() {
@@ -206,18 +213,18 @@ impl<'a> Run<'a, '_> {
     async fn carry_out(
         &mut self,
         fifo: &Fifo,
-        is_sandbox: bool,
-        policies: &Policies,
+        rules: Rules<'_>,
         stop_file: StopFile,
         planned: Planned,
-        approved: &Approved,
+        listed: Option<&Listed>,
     ) -> Result<Exit, Failure> {
-        let work = approved.work(&planned.plan);
-        match approved {
-            Approved::Everything => self.show_if_changed(&planned),
-            Approved::Shown(_) => {}
-            Approved::Saved(_) if work.vms.is_empty() && work.skipped.is_empty() => {}
-            Approved::Saved(_) => self.show(&planned, &planned.plan.limited_to(work.vms.clone())),
+        let work = listed.map_or_else(|| everything(&planned.plan), |listed| listed.work(&planned.plan));
+        match listed {
+            None => self.show_if_changed(&planned),
+            Some(listed) if listed.is_saved && !(work.vms.is_empty() && work.skipped.is_empty()) => {
+                self.show(&planned, &planned.plan.limited_to(work.vms.clone()));
+            }
+            Some(_) => {}
         }
         // Once more right before anything is done: the file may have been put there by hand.
         refuse_if_set(&stop_file)?;
@@ -226,42 +233,41 @@ impl<'a> Run<'a, '_> {
         let folder = self.host.made_state_dir()?;
         let watchers = Watchers::new(self.host, Journal::of_run(folder), &self.alarms);
         for skipped in &work.skipped {
-            let at = skipped.vm.map(|vm| VmRef { vm, alias: skipped.alias.clone() });
-            let name = vm_name(&skipped.alias, skipped.vm);
-            watchers.warn(at, format!("{name}: {}", skip_text(skipped.why)));
+            watchers.warn_of(&skipped.alias, skipped.vm, skip_text(skipped.why));
         }
         let has_changed = work.skipped.iter().any(|skipped| skipped.why == SkipReason::Changed);
         let Planned { plan, inventory, too_old, .. } = planned;
         self.summary.refused_deletes = Some(plan.vms.iter().map(|vm| vm.refused_deletes).sum());
-        for vm in &plan.vms {
-            if let Some(note) = vm.note(NoteCode::OverPruneLimit).filter(|_| vm.refused_deletes > 0) {
-                let at = vm.uuid.map(|id| VmRef { vm: id, alias: vm.alias.clone() });
-                watchers.warn(at, format!("{}: {note}", vm_name(&vm.alias, vm.uuid)));
-            }
+        for vm in plan.vms.iter().filter(|vm| vm.refused_deletes > 0) {
+            vm.note(NoteCode::OverPruneLimit).iter().for_each(|note| {
+                watchers.warn_of(&vm.alias, vm.uuid, note.to_string());
+            });
         }
-        let client = WriteClient::new(fifo.read().clone());
         // A token of its own: the warning is to come before the executor ends.
         let (stop, hand_over) = (CancellationToken::new(), CancellationToken::new());
         let executor = Executor {
-            client: &client,
-            policies,
+            client: &WriteClient::new(fifo.read().clone()),
+            policies: rules.policies,
             clock: self.host,
             observer: &watchers,
             stop: &stop,
             hand_over: &hand_over,
             progress: &self.memory.progress,
             notes: &InFlight::new(folder, fifo.name()),
-            settings: ExecutorSettings { timing: timing(is_sandbox), ..self.order.settings },
+            proof: Some(rules.proofs),
+            settings: ExecutorSettings { timing: fifo.timing(), ..self.order.settings },
         };
-        let executed = executor.execute(&work.vms, inventory, approved.approval());
+        let approval = if listed.is_some() { Approved::Listed } else { Approved::Everything };
+        let executed = executor.execute(&work.vms, inventory, approval);
         let report = self.attended(executed, &watchers, &stop, &hand_over).await;
         report.uncompared.iter().for_each(|text| watchers.warn(None, text.clone()));
         let exit = judge(&report, &plan, &too_old, self.interrupt.caught());
         let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
         // Before anything else, which may take long or fail: an alarm must not be lost.
         self.summary.report = Some(report);
+        self.summary.verified = self.host.verified(fifo.name());
         if self.reporting.wants_overview() && is_changed && !self.summary.has_alarm() {
-            self.reread(fifo, policies).await;
+            self.reread(fifo, rules).await;
         }
         Ok(if exit == Exit::Done && has_changed { Exit::SomeFailed } else { exit })
     }
@@ -274,40 +280,34 @@ impl<'a> Run<'a, '_> {
         stop: &CancellationToken,
         hand_over: &CancellationToken,
     ) -> RunReport {
-        let on_signal = async {
-            self.interrupt.signalled().await;
-            let message = "stopping: nothing new is started; a second signal ends the process at once";
-            watchers.warn(None, message.to_owned());
-            stop.cancel();
-        };
-        let next_is_due = async {
-            if let Some(after) = self.order.handed_over_after {
-                tokio::time::sleep(after).await;
-                hand_over.cancel();
+        let next_is_due = tokio::time::sleep(self.order.handed_over_after.unwrap_or(Duration::MAX));
+        let (mut executed, mut next_is_due) = (pin!(executed), pin!(next_is_due));
+        loop {
+            tokio::select! {
+                // Reported before its consequences.
+                biased;
+                _ = self.interrupt.signalled(), if !stop.is_cancelled() => {
+                    let message = "stopping: nothing new is started; a second signal ends the process at once";
+                    watchers.warn(None, message.to_owned());
+                    stop.cancel();
+                }
+                () = &mut next_is_due, if !hand_over.is_cancelled() => hand_over.cancel(),
+                report = &mut executed => return report,
             }
-        };
-        let beside = async {
-            tokio::join!(on_signal, next_is_due);
-            pending::<Infallible>().await
-        };
-        tokio::select! {
-            // Reported before its consequences.
-            biased;
-            never = beside => match never {},
-            report = executed => report,
         }
     }
 
     /// Reads FiFo after something was done, for the reports of how the VMs stand. Where that fails, these show the state before
     /// the run, with its instant.
-    async fn reread(&mut self, fifo: &Fifo, policies: &Policies) {
-        tokio::select! {
+    async fn reread(&mut self, fifo: &Fifo, rules: Rules<'_>) {
+        let looked = tokio::select! {
             biased;
-            _ = self.interrupt.signalled() => {}
-            looked = self.query(fifo, policies).look(false) => match looked {
-                Ok(overview) => self.summary.overview = Some(overview),
-                Err(failure) => tracing::warn!("failed to read the VMs after the run: {}", failure.text()),
-            },
+            _ = self.interrupt.signalled() => return,
+            looked = self.query(fifo, rules).look_again() => looked,
+        };
+        match looked {
+            Ok(overview) => self.summary.overview = Some(overview),
+            Err(failure) => tracing::warn!("failed to read the VMs after the run: {}", failure.text()),
         }
     }
 
@@ -315,13 +315,12 @@ impl<'a> Run<'a, '_> {
     /// stops no backup.
     fn show(&self, made: &Planned, plan: &Plan) {
         output::start();
-        let options = &self.host.output.text;
-        if !self.host.output.is_json {
-            output::print_or_warn(|out| write_plan(made, plan, options, out));
+        let Output { is_json, text, .. } = &self.host.output;
+        if !is_json {
+            output::print_or_warn(|out| write_plan(made, plan, text, out));
         }
     }
 
-    /// Shows a plan unless it is what was shown last. Notes and the progress of uploads are no change.
     fn show_if_changed(&mut self, made: &Planned) {
         let now = Some(made.plan.digest_without_notes());
         if self.memory.shown != now {
@@ -332,11 +331,11 @@ impl<'a> Run<'a, '_> {
 
     /// Shows the plan that a question is about; with JSON output, which has only the events, on standard error.
     fn show_where_asked(&self, made: &Planned) -> Result<(), Failure> {
-        let shown = &self.host.output;
-        if !shown.is_json {
-            return output::print(|out| write_plan(made, &made.plan, &shown.text, out));
+        let Output { is_json, text, error_styles, .. } = self.host.output;
+        if !is_json {
+            return output::print(|out| write_plan(made, &made.plan, &text, out));
         }
-        let options = TextOptions { styles: shown.error_styles, ..shown.text };
+        let options = TextOptions { styles: error_styles, ..text };
         write_plan(made, &made.plan, &options, &mut io::stderr().lock())
             .map_err(|error| Failure::new("failed to show the plan on standard error").because(error))
     }
@@ -375,13 +374,11 @@ mod tests {
             handed_over_after: None,
             policies: &|| panic!("a fault"),
             fifo: &|| Err(Failure::new("not asked")),
+            store: &|| Ok(None),
         };
         let metrics = folder.path().join("run.prom");
-        let write = |text: &str| {
-            std::fs::write(&metrics, text).map_err(|error| Failure::new("no metrics").because(error))
-        };
         let none = || Box::new(|| Ok(None));
-        let reporting = Reporting::new(&host, Some(Box::new(write)), none(), none());
+        let reporting = Reporting::new(&host, Some(&metrics), none(), none());
         assert_eq!(run_once(&host, &order, reporting).await, Exit::Failed);
         let text = std::fs::read_to_string(&metrics).unwrap();
         assert!(text.contains("\nfifo_retain_last_run_exit_code 1\n"), "{text}");

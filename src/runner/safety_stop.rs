@@ -15,7 +15,6 @@ pub(super) fn refuse_if_set(stop_file: &StopFile) -> Result<(), Failure> {
     ))
 }
 
-/// Says that runs have to stop and that the safety stop could not be set, so that nothing keeps the next run back.
 fn not_set(why: &str) -> Failure {
     let message = format!(
         "runs have to stop, and THE SAFETY STOP COULD NOT BE WRITTEN, so nothing holds the next run back: {why}"
@@ -72,16 +71,15 @@ impl Observer for AlarmRecorder {
         let EventKind::CascadeAlarm(alarm) = &event.what else { return };
         let mut recorded = self.recorded();
         recorded.alarms.push(alarm.clone());
-        let set = match &recorded.stop_file {
-            Some(file) => file
-                .set(&recorded.alarms)
-                .map_err(|error| not_set(&format!("{}: {error}", file.path().display()))),
-            None => Err(not_set("no place is known for it")),
+        let failure = match &recorded.stop_file {
+            Some(file) => {
+                let set = file.set(&recorded.alarms).err();
+                set.map(|error| not_set(&format!("{}: {error}", file.path().display())))
+            }
+            None => Some(not_set("no place is known for it")),
         };
-        recorded.failure = set.err();
-        if let Some(failure) = &recorded.failure {
-            tracing::error!("{}", failure.text());
-        }
+        failure.iter().for_each(|failure| tracing::error!("{}", failure.text()));
+        recorded.failure = failure;
     }
 }
 

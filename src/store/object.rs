@@ -65,7 +65,7 @@ fn code_text(code: &str) -> String {
 
 impl StoreError {
     /// Says whether it is the store that does not answer, rather than an object that cannot be read.
-    pub(crate) fn is_of_all(&self) -> bool {
+    pub fn is_of_all(&self) -> bool {
         match self {
             Self::Status { status, .. } => matches!(status, 401 | 403 | 429 | 502 | 503 | 504),
             Self::Lost { .. } => true,

@@ -2,8 +2,10 @@
 //!
 //! Losing it costs the order in which objects are read, and findings until they are found again: never a backup.
 
+use super::listing::Listing;
 use super::report::{Depth, Finding, Proof, Report};
-use crate::inventory::{BackupId, VmId};
+use crate::inventory::{BackupId, Vm, VmId};
+use crate::store::{Store, StoreError};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -101,6 +103,59 @@ impl Known {
         Ok(())
     }
 
+    /// Marks the backups of a VM that are known to be broken.
+    pub fn mark(&self, vm: &mut Vm) {
+        for &id in self.vms.get(&vm.id).iter().flat_map(|known| known.broken.keys()) {
+            if let Some(backup) = vm.backups.get_mut(id) {
+                backup.is_broken = true;
+            }
+        }
+    }
+
+    /// Forgets what was found about objects that have another size or date by now; says whether there were any. Those that are
+    /// not there at all are as broken as before.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read; all that is known stays.
+    pub async fn forget_replaced(&mut self, store: &dyn Store) -> Result<bool, StoreError> {
+        let mut is_changed = false;
+        for (&id, vm) in self.vms.iter_mut().filter(|(_, vm)| !vm.broken.is_empty()) {
+            let mut listing = Listing::default();
+            listing.refresh(store, id).await?;
+            let is_same = |finding: &Finding| {
+                let there = finding.object.split_once('/').and_then(|(_, file)| listing.get(id, file));
+                there.is_none_or(|it| {
+                    (finding.size_bytes, finding.modified) == (Some(it.size_bytes), it.modified)
+                })
+            };
+            vm.broken.values_mut().for_each(|findings| {
+                let before = findings.len();
+                findings.retain(is_same);
+                is_changed |= findings.len() < before;
+            });
+            vm.broken.retain(|_, findings| !findings.is_empty());
+        }
+        Ok(is_changed)
+    }
+
+    /// Enters what a run has found out about a backup.
+    pub fn enter_broken(&mut self, vm: VmId, backup: BackupId, findings: Vec<Finding>) {
+        self.vms.entry(vm).or_default().broken.insert(backup, findings);
+    }
+
+    /// Takes over what runs have found since `before` was read.
+    pub fn take_over(&mut self, before: &Self, now: Self) {
+        for (id, vm) in now.vms {
+            let before = before.vms.get(&id);
+            let is_new = |backup: &BackupId| before.is_none_or(|vm| !vm.broken.contains_key(backup));
+            let mut new = vm.broken.into_iter().filter(|(backup, _)| is_new(backup)).peekable();
+            if new.peek().is_some() {
+                self.vms.entry(id).or_default().broken.extend(new);
+            }
+        }
+    }
+
     /// Enters the result of a verification. Of the VMs that it was not about everything stays.
     pub fn enter(&mut self, report: &Report) {
         for vm in &report.vms {
@@ -139,5 +194,32 @@ impl KnownVm {
                 && Depth::noticing(finding.code) > depth
         };
         self.broken.get(&backup).into_iter().flatten().filter(is_same)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::stream::Code;
+
+    fn known(backups: &[u128]) -> Known {
+        let mut known = Known::new("fifo", "s3://fifo");
+        let (code, object, message) = (Code::Name, "x/y".to_owned(), String::new());
+        let finding = Finding { code, object, message, size_bytes: None, modified: None };
+        let id = |n| uuid::Uuid::from_u128(n);
+        for &n in backups {
+            known.enter_broken(VmId::new(id(1)), BackupId::new(id(n)), vec![finding.clone()]);
+        }
+        known
+    }
+
+    #[test]
+    fn what_a_run_finds_during_a_verification_is_not_lost_and_what_is_whole_again_does_not_come_back() {
+        let (before, meanwhile) = (known(&[1, 2]), known(&[1, 2, 3]));
+        let mut verified = known(&[2]);
+        verified.take_over(&before, meanwhile);
+        assert_eq!(verified, known(&[2, 3]));
+        verified.take_over(&known(&[]), known(&[]));
+        assert_eq!(verified, known(&[2, 3]));
     }
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use sha1::{Digest as _, Sha1};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -109,6 +110,8 @@ pub enum RehearseError {
     Broken { object: String, code: Code, message: String },
     #[error("the check failed: it ended with {0}")]
     Check(String),
+    #[error("the check failed: it did not end within {} hours", .0.as_secs() / 3600)]
+    CheckTooLong(Duration),
     #[error("failed to run the check")]
     NoCheck(#[source] io::Error),
 }
@@ -116,7 +119,7 @@ pub enum RehearseError {
 impl RehearseError {
     /// Says whether the backup failed, and not the rehearsal.
     pub fn is_finding(&self) -> bool {
-        matches!(self, Self::Broken { .. } | Self::Check(_))
+        matches!(self, Self::Broken { .. } | Self::Check(_) | Self::CheckTooLong(_))
     }
 }
 
@@ -321,12 +324,15 @@ fn dataset(rehearsal: &Rehearsal<'_>, vm: VmId, disk: Disk) -> String {
     format!("{}/{vm}{}", rehearsal.into, disk.suffix())
 }
 
-/// A check that ends with the rehearsal.
+/// A check that ends with the rehearsal, and all that it has started with it: what uses the dataset keeps it from being
+/// destroyed.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended, and what it started not.
+        let group = format!("kill -KILL -{}", self.0.id());
+        let _ = Command::new("sh").args(["-c", &group]).stderr(Stdio::null()).status();
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -334,6 +340,8 @@ impl Drop for Running {
 
 /// How often a running check is looked at.
 const CHECK_POLL: Duration = Duration::from_millis(50);
+/// How long a check may take.
+const CHECK_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Runs the user's check; returns how long it took.
 async fn check(
@@ -367,11 +375,17 @@ async fn check(
     if !volumes.is_empty() {
         command.env("FIFO_RETAIN_VOLUME", volumes.join(" "));
     }
+    ended(command, CHECK_MAX).await
+}
+
+/// Waits for a command that is to end well; returns how long it took.
+async fn ended(mut command: Command, max: Duration) -> Result<Duration, RehearseError> {
     let began = Instant::now();
-    let mut running = Running(command.spawn().map_err(RehearseError::NoCheck)?);
+    let mut running = Running(command.process_group(0).spawn().map_err(RehearseError::NoCheck)?);
     let status = loop {
         match running.0.try_wait().map_err(RehearseError::NoCheck)? {
             Some(status) => break status,
+            None if began.elapsed() >= max => return Err(RehearseError::CheckTooLong(max)),
             None => sleep(CHECK_POLL).await,
         }
     };
@@ -384,4 +398,30 @@ fn volume(dataset: &str) -> Option<PathBuf> {
         .map(|folder| Path::new(folder).join(dataset))
         .into_iter()
         .find(|it| it.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_check_that_does_not_end_is_ended_with_all_that_it_has_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let started = folder.path().join("started");
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 600 & echo $! >started; wait"]).current_dir(folder.path());
+        let error = ended(command, Duration::from_millis(500)).await.unwrap_err();
+        assert!(matches!(error, RehearseError::CheckTooLong(_)) && error.is_finding(), "{error}");
+        let child = std::fs::read_to_string(started).unwrap();
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+        // A process that nobody has waited for yet is a zombie.
+        let is_gone = || stat().is_err() || stat().is_ok_and(|stat| stat.contains(") Z "));
+        for _ in 0..100 {
+            if is_gone() {
+                return;
+            }
+            sleep(CHECK_POLL).await;
+        }
+        panic!("it still runs");
+    }
 }

@@ -1,26 +1,20 @@
 //! A verification, from the list of the store to its report.
 
+use super::compare::Comparison;
 use super::expected::{Expected, expected, is_stored};
 use super::known::{Known, KnownVm, ReadWhole};
 use super::listing::{Listing, There};
-use super::report::{
-    BackupReport, Depth, FORMAT, Finding, Proof, Report, Shard, Summary, UnknownObject, Unread, VmReport,
-};
-use super::whole::{Read, Throttle, head, whole};
+use super::report::{BackupReport, Depth, FORMAT, Proof, Report, Shard, Summary, UnknownObject, VmReport};
+use super::whole::{Throttle, whole};
 use crate::fifo::{FifoError, ReadClient};
-use crate::inventory::{
-    BackupId, Disk, Inventory, RecordedState, UnreadableVm, Vm, VmId, chain_of, restorable,
-};
+use crate::inventory::{BackupId, Inventory, RecordedState, UnreadableVm, Vm, VmId, chain_of, restorable};
 use crate::policy::Pattern;
 use crate::store::stream::Code;
 use crate::store::{Store, StoreError};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// After so many failed reads in a row it is not these objects that cannot be read.
-const UNREAD_IN_ROW_MAX: usize = 8;
 
 /// What is asked of the storage.
 #[derive(Clone, Debug)]
@@ -107,7 +101,6 @@ pub async fn verify(
     run.objects()?;
     if options.depth >= Depth::Headers {
         run.headers().await?;
-        run.links();
     }
     if options.depth == Depth::Full {
         run.full(known).await?;
@@ -225,28 +218,11 @@ fn vm_of(unknown: UnknownObject) -> Option<VmId> {
     unknown.object.split('/').next()?.parse().ok()
 }
 
-/// A disk of a backup of a VM.
-type Key = (VmId, BackupId, Disk);
-
-#[derive(Clone, Copy, Debug)]
-struct Guids {
-    own: u64,
-    from: u64,
-}
-
 struct Run<'a> {
     question: &'a Question<'a>,
     options: &'a Options,
     vms: &'a BTreeMap<VmId, Vm>,
-    /// Everything that the records promise, with what there is of it.
-    objects: Vec<(Expected, Option<There>)>,
-    findings: HashMap<(VmId, BackupId), Vec<Finding>>,
-    guids: HashMap<Key, Guids>,
-    unread: Vec<(VmId, BackupId, Unread)>,
-    /// Objects that were listed and could not be found when they were to be read.
-    gone: Vec<Expected>,
-    /// The objects whose beginning, and those that were read to their end in this run.
-    checked: HashMap<String, Depth>,
+    it: Comparison,
     summary: Summary,
     now: DateTime<Utc>,
 }
@@ -258,173 +234,45 @@ impl<'a> Run<'a> {
         vms: &'a BTreeMap<VmId, Vm>,
         listing: &Listing,
     ) -> Self {
-        let objects = vms.values().flat_map(expected).map(|object| {
-            let there = listing.get(object.vm, &object.file());
-            (object, there)
-        });
-        let objects: Vec<_> = objects.collect();
-        let summary = Summary { objects: objects.len(), ..Summary::default() };
-        Self {
-            question,
-            options,
-            vms,
-            objects,
-            findings: HashMap::new(),
-            guids: HashMap::new(),
-            unread: Vec::new(),
-            gone: Vec::new(),
-            checked: HashMap::new(),
-            summary,
-            now: (question.clock)(),
-        }
-    }
-
-    fn find(&mut self, object: &Expected, there: Option<There>, code: Code, message: String) {
-        let (size_bytes, modified) = (there.map(|it| it.size_bytes), there.and_then(|it| it.modified));
-        let finding = Finding { code, object: object.name(), message, size_bytes, modified };
-        let findings = self.findings.entry((object.vm, object.backup)).or_default();
-        // The same is found at more than one depth.
-        if !findings.iter().any(|known| known.code == code && known.object == finding.object) {
-            findings.push(finding);
-        }
+        let it = Comparison::new(vms.values(), listing);
+        let summary = Summary { objects: it.objects.len(), ..Summary::default() };
+        Self { question, options, vms, it, summary, now: (question.clock)() }
     }
 
     /// Compares names and sizes.
     fn objects(&mut self) -> Result<(), VerifyError> {
-        let missing = self.objects.iter().filter(|(_, there)| there.is_none()).count();
-        if missing * 2 > self.objects.len() {
+        if let Some(missing) = self.it.missing_most() {
             return Err(VerifyError::WrongStore {
                 store: self.question.store_name.to_owned(),
                 missing,
-                expected: self.objects.len(),
+                expected: self.it.objects.len(),
             });
         }
-        for (object, there) in self.objects.clone() {
-            match (there, object.size_bytes) {
-                (None, _) => self.find(&object, None, Code::Missing, "it is not there".to_owned()),
-                (Some(it), Some(size)) if it.size_bytes != size => {
-                    let message = format!("it has {} bytes, and FiFo has recorded {size}", it.size_bytes);
-                    self.find(&object, there, Code::Size, message);
-                }
-                (Some(There { size_bytes: 0, .. }), None) if object.is_xml => {
-                    self.find(&object, there, Code::Size, "it is empty".to_owned());
-                }
-                _ => {}
-            }
-        }
+        self.it.objects();
         Ok(())
     }
 
-    /// Returns the streams that are there and can be looked into.
-    fn streams(&self) -> Vec<(Expected, There)> {
-        let streams = self.objects.iter().filter(|(object, _)| !object.is_xml);
-        streams.filter_map(|(object, there)| Some((object.clone(), (*there)?))).collect()
-    }
-
-    /// Reads the beginning of each object.
+    /// Reads the beginning of each object, and compares each with what it has to start from.
     async fn headers(&mut self) -> Result<(), VerifyError> {
-        let streams = self.streams();
-        let (store, of) = (self.question.store, streams.len());
-        let mut reads = stream::iter(streams)
-            .map(|(object, there)| async move { (head(store, &object, there).await, object, there) })
-            .buffer_unordered(self.options.parallel);
-        let mut failures = 0;
-        while let Some((read, object, there)) = reads.next().await {
-            self.summary.headers_read += 1;
-            (self.question.progress)(Progress::Headers { done: self.summary.headers_read, of });
-            self.enter(read, &object, there, Depth::Headers, &mut failures)?;
-        }
+        let Question { store, progress, .. } = *self.question;
+        let each = |done, of| progress(Progress::Headers { done, of });
+        self.it.headers(store, self.options.parallel, &each).await?;
+        self.summary.headers_read = self.it.streams().len();
+        self.it.links();
         Ok(())
-    }
-
-    /// Enters what was read of an object.
-    fn enter(
-        &mut self,
-        read: Result<Read, StoreError>,
-        object: &Expected,
-        there: There,
-        depth: Depth,
-        failures: &mut usize,
-    ) -> Result<(), VerifyError> {
-        let read = match read {
-            Ok(read) => read,
-            Err(StoreError::Missing(_)) => {
-                self.gone.push(object.clone());
-                return Ok(());
-            }
-            Err(error) => {
-                // What is wrong with single objects is not counted: those that a store has lost may lie side by side.
-                *failures += usize::from(error.is_of_all());
-                if *failures == UNREAD_IN_ROW_MAX {
-                    return Err(error.into());
-                }
-                let unread = Unread { object: object.name(), message: error.to_string() };
-                self.unread.push((object.vm, object.backup, unread));
-                return Ok(());
-            }
-        };
-        *failures = 0;
-        // A small object is read whole for its beginning.
-        let depth = if read.sha1.is_some() { Depth::Full } else { depth };
-        self.checked.insert(object.name(), depth);
-        if let Some(begin) = &read.begin {
-            let guids = Guids { own: begin.guid, from: begin.from_guid };
-            self.guids.insert((object.vm, object.backup, object.disk), guids);
-            if begin.name != object.snapshot() {
-                let message = format!("it is of {:?}, and should be of {}", begin.name, object.snapshot());
-                self.find(object, Some(there), Code::Name, message);
-            }
-        }
-        if let Some(damage) = read.damage {
-            self.find(object, Some(there), damage.code, damage.message);
-        }
-        if let Some((is, should)) = read.sha1.zip(object.sha1).filter(|(is, should)| is != should) {
-            let message =
-                format!("its SHA-1 is {}, and FiFo has recorded {}", hex::encode(is), hex::encode(should));
-            self.find(object, Some(there), Code::Sha1, message);
-        }
-        Ok(())
-    }
-
-    /// Compares each stream with what it has to start from.
-    fn links(&mut self) {
-        for (object, there) in self.streams() {
-            let key = |backup| (object.vm, backup, object.disk);
-            let Some(&Guids { from, .. }) = self.guids.get(&key(object.backup)) else { continue };
-            let has_disk = |parent: BackupId| {
-                self.objects
-                    .iter()
-                    .any(|(other, _)| !other.is_xml && (other.vm, other.backup, other.disk) == key(parent))
-            };
-            let message = match (object.parent, from) {
-                (None, 0) => continue,
-                (None, _) => "FiFo calls it a full backup, and it is an increment".to_owned(),
-                // A disk that the VM has only had since then.
-                (Some(parent), 0) if !has_disk(parent) => continue,
-                (Some(_), 0) => "FiFo calls it an increment, and it is a full backup".to_owned(),
-                (Some(parent), from) => match self.guids.get(&key(parent)) {
-                    Some(guids) if guids.own != from => {
-                        format!("it starts from another snapshot than that of its parent {parent}")
-                    }
-                    // What is wrong with the parent is found there.
-                    _ => continue,
-                },
-            };
-            self.find(&object, Some(there), Code::Link, message);
-        }
     }
 
     /// Reads objects to their end: those first that were read longest ago, as far as the budget goes.
     async fn full(&mut self, known: &mut Known) -> Result<(), VerifyError> {
         let mut left = Vec::new();
-        for (object, there) in self.streams() {
+        for (object, there) in self.it.streams() {
             let vm = known.vms.entry(object.vm).or_default();
-            if self.findings.get(&(object.vm, object.backup)).is_some_and(|found| {
+            if self.it.findings.get(&(object.vm, object.backup)).is_some_and(|found| {
                 found.iter().any(|finding| finding.object == object.name() && finding.code != Code::Link)
             }) {
                 continue;
             }
-            if self.checked.get(&object.name()) == Some(&Depth::Full) {
+            if self.it.checked.get(&object.name()) == Some(&Depth::Full) {
                 // Its beginning was all of it.
                 self.summary.read += 1;
                 self.summary.read_bytes += there.size_bytes;
@@ -460,7 +308,7 @@ impl<'a> Run<'a> {
         let (mut failures, mut saved_at) = (0, (self.question.clock)());
         while let Some((read, object, there)) = reads.next().await {
             let is_read = read.is_ok();
-            self.enter(read, &object, there, Depth::Full, &mut failures)?;
+            self.it.enter(read, &object, there, Depth::Full, &mut failures)?;
             if is_read {
                 self.summary.read += 1;
                 self.summary.read_bytes += there.size_bytes;
@@ -477,14 +325,14 @@ impl<'a> Run<'a> {
 
     /// Judges the objects that went while others were read: a prune takes the record as well.
     async fn gone(&mut self) -> Result<(), VerifyError> {
-        for object in std::mem::take(&mut self.gone) {
+        for object in std::mem::take(&mut self.it.gone) {
             let has_record = match self.question.fifo.vm(object.vm).await {
                 Ok(read) => read.vm.is_ok_and(|vm| vm.backups.contains(object.backup)),
                 Err(FifoError::NoSuchVm { .. }) => false,
                 Err(error) => return Err(error.into()),
             };
             if has_record {
-                self.find(&object, None, Code::Missing, "it is not there any more".to_owned());
+                self.it.find(&object, None, Code::Missing, "it is not there any more".to_owned());
             }
         }
         Ok(())
@@ -492,12 +340,12 @@ impl<'a> Run<'a> {
 
     /// Adds what was found earlier, at a greater depth than this run's, about objects that are still the same.
     fn carry_over(&mut self, known: &Known) {
-        for (object, there) in self.objects.clone() {
+        for (object, there) in self.it.objects.clone() {
             let (Some(there), Some(vm)) = (there, known.vms.get(&object.vm)) else { continue };
             let name = object.name();
-            let depth = self.checked.get(&name).copied().unwrap_or(Depth::Objects);
+            let depth = self.it.checked.get(&name).copied().unwrap_or(Depth::Objects);
             for finding in vm.still_broken(object.backup, &name, there.size_bytes, there.modified, depth) {
-                self.find(&object, Some(there), finding.code, finding.message.clone());
+                self.it.find(&object, Some(there), finding.code, finding.message.clone());
             }
         }
     }
@@ -516,7 +364,7 @@ impl<'a> Run<'a> {
             at: self.now,
             vms,
             unreadable_vms: Vec::new(),
-            unread: self.unread.drain(..).map(|(_, _, unread)| unread).collect(),
+            unread: self.it.unread.drain(..).map(|(_, _, unread)| unread).collect(),
             unknown_objects: Vec::new(),
             summary: self.summary,
         }
@@ -524,8 +372,8 @@ impl<'a> Run<'a> {
 
     fn vm_report(&mut self, vm: &Vm, known: &mut KnownVm) -> VmReport {
         let is_bad = |id: BackupId| {
-            self.findings.contains_key(&(vm.id, id))
-                || self.unread.iter().any(|(of, backup, _)| (*of, *backup) == (vm.id, id))
+            self.it.findings.contains_key(&(vm.id, id))
+                || self.it.unread.iter().any(|(of, backup, _)| (*of, *backup) == (vm.id, id))
         };
         let good: Vec<bool> =
             vm.backups.values().map(|backup| is_stored(backup) && !is_bad(backup.id)).collect();
@@ -545,7 +393,7 @@ impl<'a> Run<'a> {
                 timestamp: backup.timestamp,
                 comment: backup.comment.as_deref().map(str::to_owned),
                 restorable,
-                findings: self.findings.remove(&(vm.id, backup.id)).unwrap_or_default(),
+                findings: self.it.findings.remove(&(vm.id, backup.id)).unwrap_or_default(),
             })
             .collect();
         backups.sort_by_key(|backup| (backup.timestamp, backup.backup));
@@ -555,15 +403,15 @@ impl<'a> Run<'a> {
     /// Says what is proven of the newest backup that nothing is known against.
     fn proof(&self, vm: &Vm, newest: Option<BackupId>, known: &KnownVm) -> Proof {
         // They are in the order of the VMs.
-        let first = self.objects.partition_point(|(object, _)| object.vm < vm.id);
-        let own = || self.objects.iter().skip(first).take_while(|(object, _)| object.vm == vm.id);
+        let first = self.it.objects.partition_point(|(object, _)| object.vm < vm.id);
+        let own = || self.it.objects.iter().skip(first).take_while(|(object, _)| object.vm == vm.id);
         let steps: BTreeSet<BackupId> = newest
             .and_then(|id| chain_of(&vm.backups, id))
             .map(|chain| chain.steps.iter().map(|step| step.id).collect())
             .unwrap_or_default();
         let streams = || own().filter(|(object, _)| !object.is_xml && steps.contains(&object.backup));
         let connects = !steps.is_empty()
-            && streams().all(|(object, _)| self.guids.contains_key(&(vm.id, object.backup, object.disk)));
+            && streams().all(|(object, _)| self.it.guids.contains_key(&(vm.id, object.backup, object.disk)));
         let read = streams().map(|(object, there)| {
             let there = (*there)?;
             known.read_at(&object.file(), there.size_bytes, there.modified)

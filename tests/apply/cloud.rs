@@ -4,12 +4,13 @@ use crate::transport::{TestClock, Wire};
 use chrono::{DateTime, Utc};
 use fifo_retain::apply::{
     Approval, Clock as _, DeleteNote, Event, Executor, ExecutorSettings, LeftBehind, Notes, Observer,
-    ProgressTracker, RunReport, Timing,
+    ProgressTracker, Proof, RunReport, Timing,
 };
 use fifo_retain::fifo::{self, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::{BackupId, Inventory, VmId};
 use fifo_retain::plan::{Plan, Prune, Request, plan};
 use fifo_retain::policy::{self, Policies, SourceFile};
+use fifo_retain::runner::proofs::Proofs;
 use fifo_retain::sandbox::{
     ApiStyle, BackupRequest, Effect, EmptyMaps, Rule, Shape, UploadScript, Vm, World,
 };
@@ -50,6 +51,7 @@ pub(crate) struct Cloud {
     pub(crate) hand_over: CancellationToken,
     pub(crate) progress: ProgressTracker,
     pub(crate) notes: MemoryNotes,
+    pub(crate) proofs: Option<Proofs>,
     pub(crate) settings: ExecutorSettings,
     pub(crate) events: Events,
 }
@@ -149,6 +151,7 @@ impl Cloud {
             hand_over: CancellationToken::new(),
             progress: ProgressTracker::default(),
             notes: MemoryNotes::default(),
+            proofs: None,
             settings: ExecutorSettings {
                 max_uploads: 8,
                 max_uploads_per_hypervisor: 2,
@@ -198,7 +201,10 @@ impl Cloud {
     }
 
     pub(crate) async fn plan(&self) -> (Plan, Inventory) {
-        let listing = self.client().read().list().await.unwrap();
+        let mut listing = self.client().read().list().await.unwrap();
+        if let Some(proofs) = &self.proofs {
+            listing.inventory.vms.values_mut().for_each(|vm| proofs.mark(vm));
+        }
         let request = Request::by_clocks(self.clock.now(), listing.server_date, self.settings.prune);
         (plan(&self.policies, &listing.inventory, request), listing.inventory)
     }
@@ -218,6 +224,7 @@ impl Cloud {
             hand_over: &self.hand_over,
             progress: &self.progress,
             notes: &self.notes,
+            proof: self.proofs.as_ref().map(|proofs| proofs as &dyn Proof),
             settings: self.settings,
         };
         executor.execute(&plan.vms, inventory.clone(), approval).await

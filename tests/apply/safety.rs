@@ -108,6 +108,24 @@ async fn a_node_that_is_behind_neither_loses_a_backup_nor_frees_its_slot() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_node_still_shows_of_a_lost_backup_is_not_taken_for_the_new_one() {
+    let (cloud, [_, _, parent]) = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1);
+    let (cloud, lost) = cloud.backup(1, "daily", Some(parent), "2026-11-18T01:00:10Z");
+    {
+        let state = &mut *cloud.wire.state();
+        state.faults.fill_caches(&state.world);
+        state.world.vms.get_mut(&vm_uuid(1)).unwrap().backups.remove(&lost);
+    }
+    fault(&cloud, Rule::new(Effect::HideDate));
+    fault(&cloud, Rule::new(Effect::Drop).on(Operation::Create));
+    // The reading that the create is decided on is right, the later ones are old.
+    fault(&cloud, Rule::new(Effect::Stale { seconds: None }).on(Operation::ReadVm).after(1));
+    let report = cloud.reconcile().await;
+    assert!(cloud.asked("POST") >= 1, "{report:?}");
+    assert_eq!(report.tally().created, 0, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_person_deletes_hours_after_a_delete_is_no_alarm() {
     let (cloud, by_hand) = one_due().backup(1, "by hand", None, "2026-10-01T00:00:00Z");
     let (cloud, _) = cloud.backup(1, "daily", None, "2026-11-17T03:00:00Z");

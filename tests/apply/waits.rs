@@ -172,6 +172,7 @@ async fn a_clock_that_is_set_back_prolongs_no_wait() {
         hand_over: &cloud.hand_over,
         progress: &cloud.progress,
         notes: &cloud.notes,
+        proof: None,
         settings: cloud.settings,
     };
     let began = Instant::now();

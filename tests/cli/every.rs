@@ -2,8 +2,8 @@
 
 use crate::cloud::Cloud;
 use crate::exposition::Exposition;
-use crate::harness::{Ended, Folder, GRANDFATHER};
-use crate::running::{Collected, Watched};
+use crate::harness::{Ended, GRANDFATHER};
+use crate::running::Running;
 use crate::safety_stop::with_a_bad_proxy;
 use crate::web::{Listener, got, until};
 use fifo_retain::sandbox::Effect;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// The program, repeating.
 struct Loop {
-    run: Collected,
+    run: Running,
     address: SocketAddr,
 }
 
@@ -29,7 +29,7 @@ impl Loop {
                 .concat();
         let mut command = cloud.folder.asking(&cloud.fifo, &line);
         change(&mut command);
-        let run = Collected::start(command);
+        let run = Running::start(command);
         let address = address_of(&run);
         Self { run, address }
     }
@@ -66,7 +66,7 @@ impl Loop {
 
 /// Waits for the line with the address that the system has chosen.
 #[track_caller]
-fn address_of(run: &Collected) -> SocketAddr {
+fn address_of(run: &Running) -> SocketAddr {
     until("an address", || {
         let err = run.err();
         err.split("http://").find_map(|text| text.split('/').next()?.parse().ok())
@@ -113,40 +113,16 @@ fn the_reported_state_of_vms_is_the_one_after_the_run() {
 }
 
 #[test]
-fn with_json_each_run_writes_its_events_and_nothing_else() {
-    let cloud = Cloud::of(1, 100);
-    let line = ["--format", "json", "reconcile", "--every", "1s"];
-    let mut run = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
-    let created: Vec<_> = (0..2).map(|_| run.until("finished")["created"].clone()).collect();
-    assert_eq!(created, [1, 0]);
-    run.signal("TERM");
-    run.end();
-}
-
-#[test]
 fn the_plan_is_shown_again_only_when_it_has_changed() {
     let cloud = Cloud::of(1, 100);
     let line = ["reconcile", "--every", "1s", "--metrics-file", "run.prom"];
-    let run = Collected::start(cloud.folder.asking(&cloud.fifo, &line));
+    let run = Running::start(cloud.folder.asking(&cloud.fifo, &line));
     until("a fourth run", || (run.err().matches("the next run begins").count() >= 4).then_some(()));
     run.signal("TERM");
     let ended = run.end();
     assert_eq!(ended.out.matches("\nPlan: 1 to create").count(), 1, "{ended:?}");
     assert_eq!(ended.out.matches("Plan: 0 to create").count(), 1, "{ended:?}");
     assert!(ended.out.matches("Done: 0 created").count() >= 2, "{ended:?}");
-}
-
-#[test]
-fn the_built_in_fifo_lives_on_from_run_to_run_and_is_free_between() {
-    let folder = Folder::new();
-    let line = ["--sandbox", "--format", "json", "reconcile", "--vm", "web-3", "--every", "1s"];
-    let mut run = Watched::start(folder.sealed(&line));
-    assert_eq!(run.until("finished")["created"], 1);
-    assert_eq!(run.until("finished")["created"], 0);
-    // Ctrl-C may come in the middle of the third run.
-    run.signal("INT");
-    assert!(matches!(run.end().code, Some(0 | 130)));
-    folder.run(&["--sandbox", "plan", "--vm", "web-3", "--detailed-exitcode"]).code(0);
 }
 
 #[test]
@@ -202,7 +178,7 @@ fn a_fifo_that_is_down_is_outlived_and_what_was_known_stays() {
 #[test]
 fn another_run_may_come_between_and_one_that_comes_upon_it_waits_for_the_next_time() {
     let cloud = Cloud::of(1, 60_000);
-    let mut other = Watched::start(
+    let mut other = Running::start(
         cloud.folder.asking(&cloud.fifo, &["--format", "json", "--state-dir", "state", "reconcile"]),
     );
     other.until("accepted");
@@ -269,25 +245,13 @@ fn an_address_in_a_file_that_comes_later_is_reported_from_then_on() {
 fn interrupted_in_the_middle_of_a_run_it_reports_what_keeps_running() {
     let cloud = Cloud::of(1, 60_000);
     let line = ["--format", "json", "reconcile", "--every", "1h"];
-    let mut run = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
+    let mut run = Running::start(cloud.folder.asking(&cloud.fifo, &line));
     run.until("accepted");
     run.signal("TERM");
     let ended = run.end().code(143);
     for word in ["nothing new is started", "is still running in FiFo", "\"event\":\"finished\""] {
         assert!(ended.out.contains(word), "{word} is not in\n{}", ended.out);
     }
-}
-
-#[test]
-fn backups_that_vanish_end_it_so_that_no_other_run_takes_more() {
-    let cloud = with_a_bad_proxy();
-    let line = ["reconcile", "--every", "1s", "--metrics-file", "run.prom"];
-    let ended = cloud.folder.ask(&cloud.fifo, &line).code(4);
-    assert_eq!(cloud.deletes().len(), 1);
-    assert!(ended.err.contains("SAFETY STOP"), "{}", ended.err);
-    let metrics = Exposition::read(&cloud.folder.read("run.prom"));
-    assert_eq!(metrics.get("fifo_retain_last_run_vanished_backups"), Some(2.0));
-    assert_eq!(metrics.get("fifo_retain_last_run_exit_code"), Some(4.0));
 }
 
 #[test]
@@ -410,8 +374,6 @@ fn an_address_that_is_taken_is_reported_before_anything_is_done() {
     let ended = cloud.folder.ask(&cloud.fifo, &line).code(1);
     assert!(ended.err.contains(&format!("failed to listen on {address}")), "{}", ended.err);
     assert_eq!(cloud.fifo.asked(), [""; 0]);
-    cloud.folder.ask(&cloud.fifo, &["reconcile", "--listen", &address]).code(64);
-    cloud.folder.ask(&cloud.fifo, &["reconcile", "--every", "0s"]).code(64);
 }
 
 #[test]
@@ -431,7 +393,7 @@ fn nothing_that_is_served_changes_anything_and_strangers_are_warned_about() {
     assert!(!output.contains("can be reached from other machines"), "{output}");
 
     let line = ["reconcile", "--every", "1h", "--listen", "0.0.0.0:0"];
-    let run = Collected::start(cloud.folder.asking(&cloud.fifo, &line));
+    let run = Running::start(cloud.folder.asking(&cloud.fifo, &line));
     let address = until("a warning", || {
         let err = run.err();
         err.contains("warning: 0.0.0.0:").then(|| address_of(&run))

@@ -96,21 +96,3 @@ fn after_quote(value: &str) -> Option<&str> {
     }
     None
 }
-
-#[test]
-fn what_is_not_strictly_right_is_refused() {
-    let refused = |text: &str| std::panic::catch_unwind(|| Exposition::read(text)).is_err();
-    let head = "# HELP a b\n# TYPE a gauge\n";
-    assert!(!refused(&format!("{head}a{{x=\"1\\\"\",y=\"\"}} 2.5\n")));
-    for line in [
-        "a{x=\"1} 2\n",
-        "a 1\na 2\n",
-        "b 1\n",
-        "a one\n",
-        "a{x=\"\\q\"} 1\n",
-        "a 1",
-        "a{x=\"1\",x=\"2\"} 1\n",
-    ] {
-        assert!(refused(&format!("{head}{line}")), "{line}");
-    }
-}

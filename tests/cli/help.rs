@@ -2,7 +2,7 @@ use crate::harness::{Fifo, Folder, PROGRAM};
 use clap::CommandFactory as _;
 use fifo_retain::cli::args::Arguments;
 use fifo_retain::sandbox::Options;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -40,98 +40,6 @@ fn tree(columns: &str) -> String {
         }
     }
     tree
-}
-
-/// Says whether a line begins an option in a help text; possible values are indented deeper.
-fn begins_an_option(line: &str) -> bool {
-    let bare = line.trim_start();
-    bare.starts_with('-') && line.len() - bare.len() <= 6
-}
-
-/// Splits a help text before each heading and each option.
-fn parts(help: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    for line in help.lines() {
-        let is_heading = line.ends_with(':') && !line.starts_with(' ');
-        if is_heading || begins_an_option(line) {
-            parts.push(String::new());
-        }
-        let part = parts.last_mut().unwrap();
-        part.push_str(line);
-        part.push('\n');
-    }
-    parts
-}
-
-/// The words of a text: the columns of an option depend on its neighbours.
-fn words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Leaves the options out of a command's help that the program's own help has word for word, and headings that are left
-/// with nothing below them. A last line names what is left out.
-fn without_repeats(help: &str, program: &BTreeSet<String>) -> String {
-    let (mut skipped, mut kept) = (Vec::new(), Vec::<String>::new());
-    for part in parts(help) {
-        let words = words(&part);
-        if begins_an_option(&part) && program.contains(&words) {
-            skipped.extend(words.split(' ').find(|word| word.starts_with("--")).map(str::to_owned));
-            // The blank line behind the last option of a section stays.
-            if let Some(last) =
-                kept.last_mut().filter(|last| part.ends_with("\n\n") && !last.ends_with("\n\n"))
-            {
-                last.push('\n');
-            }
-            continue;
-        }
-        let is_heading = |part: &String| part.lines().next().is_some_and(|line| line.ends_with(':'));
-        // A heading of options is one line; that of examples has them in its own part.
-        let is_empty = |part: &String| is_heading(part) && part.trim_end().lines().count() == 1;
-        if !begins_an_option(&part) && kept.last().is_some_and(is_empty) {
-            kept.pop();
-        }
-        kept.push(part);
-    }
-    format!("{}\n\nOptions of every command: {}\n", kept.concat().trim_end(), skipped.join(" "))
-}
-
-/// Returns the same as [`tree`], with the options of every command once.
-fn short_tree(columns: &str) -> String {
-    let mut tree = String::new();
-    for option in ["-h", "--help"] {
-        let program = help(columns, &[option]);
-        writeln!(tree, "$ fifo-retain {option}\n{program}").unwrap();
-        let options = parts(&program).iter().map(|part| words(part)).collect();
-        for name in commands() {
-            let short = without_repeats(&help(columns, &[&name, option]), &options);
-            writeln!(tree, "$ fifo-retain {name} {option}\n{short}").unwrap();
-        }
-    }
-    tree
-}
-
-#[test]
-fn options_of_every_command_are_left_out_by_name_and_all_others_stay() {
-    let program: BTreeSet<String> = ["-q, --quiet Tell less".to_owned()].into();
-    let help = "Show\n\nOptions:\n  -q, --quiet    Tell less\n\nMore:\n      --own  x\n  -q, --quiet  Tell less\n\n\
-                Examples:\n  fifo-retain show\n";
-    let short = "Show\n\nMore:\n      --own  x\n\nExamples:\n  fifo-retain show\n\n\
-                 Options of every command: --quiet --quiet\n";
-    assert_eq!(without_repeats(help, &program), short);
-    let other = "Show\n\nOptions:\n  -q, --quiet  Tell nothing\n";
-    assert!(without_repeats(other, &program).contains("-q, --quiet  Tell nothing"));
-}
-
-/// `UPDATE_GOLDEN=1` writes the file anew, to be read before it is committed; where `CI` is set it does not.
-#[test]
-fn the_whole_tree_is_as_it_was() {
-    let update = std::env::var_os("UPDATE_GOLDEN").is_some() && std::env::var_os("CI").is_none();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/help.txt");
-    let now = short_tree("100");
-    if update {
-        fs::write(&path, &now).unwrap();
-    }
-    similar_asserts::assert_eq!(fs::read_to_string(&path).unwrap(), now);
 }
 
 #[test]

@@ -59,19 +59,6 @@ fn a_changed_policy_is_reported_by_what_it_causes() {
 }
 
 #[test]
-fn a_policy_in_another_file_causes_nothing() {
-    let folder = Folder::new();
-    folder.write("main/all/old/schemes.yml", &format!("# moved since\n{GRANDFATHER}"));
-    let output = json(&folder, &[]);
-    assert_eq!((&output["policies"], &output["vms"]), (&Value::Array(vec![]), &Value::Array(vec![])));
-    assert_eq!(output["years"], Value::Array(vec![]));
-    let ended = against(&folder, &[]).code(0);
-    let last =
-        "Change: 0 to create and 0 to delete locally because of it, 5 and 9 in any case, 0 and 0 no longer;";
-    assert!(ended.out.replace('\n', " ").contains(last), "{}", ended.out);
-}
-
-#[test]
 fn a_vm_that_loses_protection_is_reported_with_what_is_no_longer_done() {
     let folder = folder();
     let narrower = change(GRANDFATHER, "timezone:", "exclude: { alias: \"mail-*\" }\ntimezone:");
@@ -96,56 +83,6 @@ fn a_vm_that_loses_protection_is_reported_with_what_is_no_longer_done() {
     let lost = page.find("| mail-1 `48085698` |  | **loses protection** | grandfather -&gt; in no policy |");
     let lost = lost.unwrap_or_else(|| panic!("{page}"));
     assert!(lost < page.find("<details>").unwrap(), "it is not folded away:\n{page}");
-}
-
-#[test]
-fn a_suspension_takes_back_what_was_due() {
-    let folder = folder();
-    let suspended = format!("{GRANDFATHER}suspend: {{ reason: move, until: 2026-12-24 }}\n");
-    folder.write("policies/grandfather.yaml", &suspended);
-    let output = json(&folder, &["--vm", "web-3"]);
-    assert_eq!(output["vms"][0]["shift"], "suspended");
-    assert_eq!(output["vms"][0]["no_longer"][0]["action"], "create");
-    assert_eq!(
-        (&output["summary"]["caused"]["create"], &output["plan"]["summary"]["create"]),
-        (&0.into(), &0.into())
-    );
-    // And the other way round it is what the change causes.
-    folder.write("main/grandfather.yaml", &suspended);
-    folder.write("policies/grandfather.yaml", GRANDFATHER);
-    let output = json(&folder, &["--vm", "web-3"]);
-    assert_eq!(
-        (&output["vms"][0]["shift"], &output["summary"]["caused"]["create"]),
-        (&"resumed".into(), &1.into())
-    );
-}
-
-#[test]
-fn a_shorter_keep_shows_in_what_expires_and_a_new_tier_in_what_is_made() {
-    let folder = folder();
-    let full =
-        change(GRANDFATHER, r#""0 1 * * *", type: incremental"#, r#""0 1 * * *", type: full, keep: 20"#);
-    let full = change(&full, "timezone:", "prune: true\ntimezone:");
-    folder.write("main/grandfather.yaml", &full);
-    let shorter = change(&full, "keep: 20", "keep: 2");
-    folder.write("policies/grandfather.yaml", &shorter);
-    let output = json(&folder, &["--vm", "web-1"]);
-    let year = &output["years"][0];
-    let stored = |side: &str| year[side]["stored"].as_u64().unwrap();
-    assert_eq!(stored("after") + 18, stored("before"), "{year:#}");
-    assert_eq!(year["after"]["full"], year["before"]["full"]);
-    let setting = &output["policies"][0]["settings"][0];
-    let changed = [&setting["setting"], &setting["before"], &setting["after"]];
-    assert_eq!(changed, ["tiers.daily.keep", "20", "2"]);
-
-    let hourly = format!("{full}  - {{ name: hourly, schedule: \"30 */6 * * *\", type: full, keep: 5 }}\n");
-    let hourly = change(&hourly, "prune: true\n", "");
-    folder.write("policies/grandfather.yaml", &hourly);
-    let ended = against(&folder, &["--vm", "web-1"]).code(0);
-    assert!(ended.out.contains("\n  + create          hourly, full"), "{}", ended.out);
-    let delete = "\n  - delete locally  the new hourly  not needed once it is complete\n";
-    assert_eq!(ended.out.matches(delete).count(), 2, "in the plan and because of the change: {}", ended.out);
-    assert!(ended.out.contains("  full backups made  "), "{}", ended.out);
 }
 
 #[test]
@@ -208,36 +145,4 @@ fn no_policies_before_are_said_and_a_path_that_is_not_there_is_none() {
     let ended = folder.ask(&fifo, &["plan", "--at", AT, "--against", "empty", "--against", "main"]).code(0);
     assert!(!ended.err.contains("no policy in"), "{}", ended.err);
     assert!(ended.out.contains("0 gained"), "{}", ended.out);
-}
-
-#[test]
-fn quietly_only_the_counts_are_reported() {
-    let ended = against(&folder(), &["-q"]).code(0);
-    assert!(ended.out.starts_with("Problems: "), "{}", ended.out);
-    assert!(
-        ended.out.contains("\nPlan: 5 to create") && ended.out.contains("\nChange: 0 to create"),
-        "{}",
-        ended.out
-    );
-    assert!(!ended.out.contains("What this change"), "{}", ended.out);
-}
-
-#[test]
-fn a_comparison_keeps_to_the_width() {
-    let folder = folder();
-    let narrower = change(GRANDFATHER, "timezone:", "exclude: { alias: \"*-1\" }\ntimezone:");
-    folder.write("policies/grandfather.yaml", &narrower);
-    let fifo = Fifo::standing_still();
-    for columns in ["60", "80", "200"] {
-        let mut command = folder.asking(&fifo, &["-v", "plan", "--at", AT, "--against", "main"]);
-        let out = command.env("COLUMNS", columns).output().unwrap().stdout;
-        let out = String::from_utf8(out).unwrap();
-        let (_, change) = out.split_once("\nWhat this change").unwrap();
-        let most: usize = columns.parse().unwrap();
-        let is_counts = |line: &str| line.starts_with("Plan: ") || line.starts_with("Change: ");
-        assert!(
-            change.lines().all(|line| is_counts(line) || line.chars().count() <= most),
-            "{columns}\n{change}"
-        );
-    }
 }

@@ -41,17 +41,6 @@ fn a_small_comment_counts_what_it_leaves_out() {
 }
 
 #[test]
-fn a_size_that_holds_nothing_and_a_size_for_what_is_never_cut_are_wrong_usage() {
-    let folder = Folder::new();
-    let ended = folder.run(&["plan", "--format", "markdown", "--max-bytes", "1535"]).code(64);
-    assert!(ended.err.contains("at least 1536 are needed"), "{}", ended.err);
-    let ended = folder.run(&["plan", "--max-bytes", "9000"]).code(64);
-    assert!(ended.err.contains("--max-bytes is for --format markdown"), "{}", ended.err);
-    let ended = folder.run(&["plan", "--format", "json", "--diff"]).code(64);
-    assert!(ended.err.contains("--diff is for people: it does not go with --format json"), "{}", ended.err);
-}
-
-#[test]
 fn a_diff_on_the_page_is_what_the_text_shows_and_gives_way_to_everything_else() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     let ask =

@@ -3,7 +3,7 @@
 
 use crate::cloud::Cloud;
 use crate::harness::{Fifo, Folder};
-use crate::running::Watched;
+use crate::running::Running;
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::plan::Plan;
 use fifo_retain::sandbox::{Options, Seed};
@@ -49,7 +49,7 @@ fn killed(after: Duration) {
     let cloud = Cloud::with_leftovers(3);
     let could_be_restored = cloud.restorable();
     let line = ["--format", "json", "--state-dir", "state", "reconcile"];
-    let run = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
+    let run = Running::start(cloud.folder.asking(&cloud.fifo, &line));
     std::thread::sleep(after);
     run.signal("KILL");
     drop(run);
@@ -222,11 +222,11 @@ fn a_plan_that_there_is_no_room_for_leaves_the_old_one() {
 fn two_machines_at_once_make_one_backup_of_each_vm() {
     let cloud = Cloud::of(4, 500);
     let could_be_restored = cloud.restorable();
-    let runs: Vec<Watched> = ["one", "two"]
+    let runs: Vec<Running> = ["one", "two"]
         .iter()
         .map(|state| {
             let line = ["--format", "json", "--state-dir", state, "reconcile"];
-            Watched::start(cloud.folder.asking(&cloud.fifo, &line))
+            Running::start(cloud.folder.asking(&cloud.fifo, &line))
         })
         .collect();
     for run in runs {

@@ -2,7 +2,6 @@
 
 use crate::cloud::{Cloud, OneVm};
 use crate::harness::Ended;
-use crate::safety_stop::with_a_bad_proxy;
 use crate::terminal::Terminal;
 use serde_json::Value;
 
@@ -69,16 +68,6 @@ fn the_plan_shows_what_would_be_deleted_for_good() {
 }
 
 #[test]
-fn a_count_without_prune_is_wrong_usage() {
-    let cloud = within_the_limits();
-    for command in ["plan", "apply", "reconcile"] {
-        let ended = run(&cloud, &[command, "--allow-mass-prune", "3"]).code(64);
-        assert!(ended.err.contains("--prune"), "{}", ended.err);
-    }
-    assert_eq!(cloud.fifo.asked(), [""; 0]);
-}
-
-#[test]
 fn a_plan_over_the_limit_says_so_and_exits_as_without_it() {
     let cloud = over_the_limits();
     let joined = |ended: &Ended| ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -135,21 +124,6 @@ fn a_person_who_does_not_type_the_number_deletes_nothing() {
         assert!(ended.out.contains("error: nothing was done"), "{}", ended.out);
     }
     nothing_deleted(&cloud);
-}
-
-#[test]
-fn during_a_safety_stop_nothing_is_pruned() {
-    let cloud = with_a_bad_proxy();
-    let run = |line: &[&str]| run(&cloud, &[&["--state-dir", "state"], line].concat());
-    run(&["reconcile"]).code(4);
-    let before = cloud.fifo.asked();
-    cloud.keep(1, "prune: true");
-    let prune = ["--prune", "--allow-mass-prune", "100"];
-    for line in [&["reconcile"][..], &["apply", "--auto-approve"]] {
-        let ended = run(&[line, &prune].concat()).code(4);
-        assert!(ended.err.starts_with("error: Safety stop since "), "{}", ended.err);
-        assert_eq!((ended.out.as_str(), cloud.fifo.asked()), ("", before.clone()));
-    }
 }
 
 /// Returns how many backups each VM has on record.

@@ -1,6 +1,6 @@
 use crate::cloud::Cloud;
 use crate::harness::{Ended, Folder};
-use crate::running::Watched;
+use crate::running::Running;
 use crate::terminal::Terminal;
 use fifo_retain::sandbox::{Effect, Operation, Rule, User};
 use serde_json::Value;
@@ -72,7 +72,7 @@ fn a_proxy_that_drops_the_bodies_of_deletes_is_noticed_at_the_first() {
 fn interrupted_it_reports_what_keeps_running_and_the_next_run_finishes() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let cloud = Cloud::of(2, 60_000);
-        let mut run = Watched::reconcile(&cloud);
+        let mut run = Running::reconcile(&cloud);
         let backups = [run.until("accepted"), run.until("accepted")].map(|output| output["backup"].clone());
         run.signal(signal);
         let ended = run.end().code(code);
@@ -104,7 +104,7 @@ fn a_second_signal_ends_it_at_once() {
     for operation in [Operation::ReadVm, Operation::List] {
         disturb(&cloud, Rule::new(Effect::Delay { ms: 60_000 }).on(operation).after(1));
     }
-    let mut run = Watched::reconcile(&cloud);
+    let mut run = Running::reconcile(&cloud);
     run.until("action_started");
     std::thread::sleep(Duration::from_millis(500));
     run.signal("INT");
@@ -215,6 +215,16 @@ fn without_waiting_the_next_run_does_what_comes_after() {
     let ended = cloud.folder.ask(&cloud.fifo, &["reconcile", "--no-wait"]).code(0);
     assert_eq!(ended.last_line(), "Done: 0 created, 0 deleted locally; 1 started, 1 left to the next run.");
     cloud.wait_for_uploads();
+    // A store that does not have it: nothing is deleted that would rely on it.
+    fs::create_dir(cloud.folder.path("store")).unwrap();
+    let store = format!("file://{}", cloud.folder.path("store").display());
+    let ended = cloud.folder.ask(&cloud.fifo, &["reconcile", "--store", &store]).code(0);
+    assert_eq!(ended.last_line(), "Done: 0 created, 0 deleted locally; 1 left to the next run.");
+    assert!(
+        ended.out.contains("the storage does not show whether the newest backup is good"),
+        "{}",
+        ended.out
+    );
     let ended = cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
     assert_eq!(ended.last_line(), "Done: 0 created, 1 deleted locally.");
     cloud.is_done();
@@ -224,7 +234,7 @@ fn without_waiting_the_next_run_does_what_comes_after() {
 fn two_in_one_folder_do_not_overwrite_each_others_world() {
     let folder = Folder::new();
     let line = ["--sandbox", "--format", "json", "reconcile", "--vm", "web-3"];
-    let mut first = Watched::start(folder.sealed(&line));
+    let mut first = Running::start(folder.sealed(&line));
     first.until("accepted");
     let ended = folder.run(&["--sandbox", "plan"]).code(5);
     assert!(
@@ -240,7 +250,7 @@ fn two_in_one_folder_do_not_overwrite_each_others_world() {
 fn a_world_that_cannot_be_written_down_does_not_hide_what_was_done() {
     let folder = Folder::new();
     let line = ["--sandbox", "--format", "json", "reconcile", "--vm", "web-3"];
-    let mut run = Watched::start(folder.sealed(&line));
+    let mut run = Running::start(folder.sealed(&line));
     run.until("accepted");
     // No file can take the place of a folder that is not empty.
     let _ = fs::remove_file(folder.path(".fifo-retain/sandbox.json"));
@@ -309,18 +319,4 @@ fn a_vm_in_conflict_and_one_that_was_given_up_take_no_other_with_them() {
     for cloud in [claimed, gave_up] {
         assert_eq!(cloud.made_and_local(cloud.vms[1]).0.len(), 1, "the other one is done");
     }
-}
-
-#[test]
-fn clocks_an_hour_apart_are_1_and_the_next_run_goes_on() {
-    let cloud = Cloud::of(1, 100);
-    cloud.fifo.disturb(Effect::ShiftDate { seconds: 2 * 60 * 60 });
-    for command in ["plan", "status", "reconcile"] {
-        let ended = cloud.folder.ask(&cloud.fifo, &[command]).code(1);
-        assert!(ended.err.contains("the clocks differ by more than an hour"), "{}", ended.err);
-    }
-    assert_eq!(cloud.made_and_local(cloud.vms[0]).0.len(), 0);
-    cloud.fifo.running().with(|state| state.faults.rules.clear());
-    cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
-    cloud.is_done();
 }

@@ -3,7 +3,7 @@
 use crate::cloud::Cloud;
 use crate::exposition::Exposition;
 use crate::harness::{AT, Ended, Fifo, Folder};
-use crate::running::{Collected, Watched};
+use crate::running::Running;
 use crate::web::{Listener, until};
 use fifo_retain::sandbox::Effect;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use std::process::Command;
 fn asked(cloud: &Cloud, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
     let mut command = cloud.folder.asking(&cloud.fifo, arguments);
     command.envs(environment.iter().copied());
-    Collected::start(command).end()
+    Running::start(command).end()
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn what_fails_early_is_reported_too() {
 #[test]
 fn a_run_that_finds_another_one_under_way_names_it_and_notifies_nobody() {
     let (cloud, listener) = (Cloud::of(1, 60_000), Listener::answering("200 OK"));
-    let mut first = Watched::reconcile(&cloud);
+    let mut first = Running::reconcile(&cloud);
     first.until("accepted");
     cloud.folder.write("run.prom", "what is good");
     let (hook, ping) = (listener.url("/hook"), listener.url("/ping"));
@@ -221,7 +221,7 @@ fn a_redirect_is_not_followed() {
 fn a_run_that_is_cut_off_is_no_success() {
     let (cloud, monitor) = (Cloud::of(1, 60_000), Listener::answering("200 OK"));
     let run =
-        Collected::start(cloud.folder.asking(&cloud.fifo, &["reconcile", "--ping-url", &monitor.url("/p")]));
+        Running::start(cloud.folder.asking(&cloud.fifo, &["reconcile", "--ping-url", &monitor.url("/p")]));
     until("an upload", || (cloud.asked().get("POST") >= Some(&1)).then_some(()));
     std::thread::sleep(std::time::Duration::from_millis(300));
     run.signal("TERM");
@@ -237,7 +237,7 @@ fn a_signal_while_reporting_ends_it() {
         let (cloud, silent) = (Cloud::of(1, 100), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let url = format!("http://{}/hook", silent.local_addr().unwrap());
         let line = [command, &["--notify-url", &url]].concat();
-        let run = Collected::start(cloud.folder.asking(&cloud.fifo, &line));
+        let run = Running::start(cloud.folder.asking(&cloud.fifo, &line));
         // The server accepts the connection and never answers.
         let _connection = silent.accept().unwrap();
         run.signal("INT");

@@ -2,82 +2,23 @@
 
 use crate::cloud::Cloud;
 use crate::harness::Ended;
+use crate::web::until;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// A started program that writes its events to standard output; it is ended in any case.
-pub(crate) struct Watched {
-    child: Child,
-    out: BufReader<ChildStdout>,
-    lines: String,
-}
-
-impl Watched {
-    /// Starts a command of which the arguments say `--format json`.
-    pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        Self { child, out, lines: String::new() }
-    }
-
-    /// Starts `reconcile` on a cloud.
-    pub(crate) fn reconcile(cloud: &Cloud) -> Self {
-        Self::start(cloud.folder.asking(&cloud.fifo, &["--format", "json", "reconcile"]))
-    }
-
-    /// Waits for such an event, and returns it.
-    #[track_caller]
-    pub(crate) fn until(&mut self, event: &str) -> Value {
-        loop {
-            let mut line = String::new();
-            assert!(self.out.read_line(&mut line).unwrap() > 0, "no {event} among\n{}", self.lines);
-            self.lines.push_str(&line);
-            let lines: Value = serde_json::from_str(&line).unwrap();
-            if lines["event"] == event {
-                return lines;
-            }
-        }
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Sends it a signal by its name.
-    pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
-        assert!(sent.unwrap().success());
-    }
-
-    /// Waits for its end.
-    pub(crate) fn end(mut self) -> Ended {
-        let mut err = String::new();
-        self.out.read_to_string(&mut self.lines).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        let code = self.child.wait().unwrap().code();
-        Ended { code, out: std::mem::take(&mut self.lines), err }
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// A started program whose output is taken in while it runs, however much there is; it is ended in any case.
-pub(crate) struct Collected {
+pub(crate) struct Running {
     child: Child,
     lines: [Arc<Mutex<String>>; 2],
     pipes: Vec<JoinHandle<()>>,
+    /// How many lines of standard output have been waited for.
+    seen: usize,
 }
 
-impl Collected {
+impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines: [Arc<Mutex<String>>; 2] = Default::default();
@@ -94,7 +35,27 @@ impl Collected {
             })
         });
         let pipes = pipes.collect();
-        Self { child, lines, pipes }
+        Self { child, lines, pipes, seen: 0 }
+    }
+
+    /// Starts `reconcile` on a cloud, with its events as output.
+    pub(crate) fn reconcile(cloud: &Cloud) -> Self {
+        Self::start(cloud.folder.asking(&cloud.fifo, &["--format", "json", "reconcile"]))
+    }
+
+    /// Waits for such an event on standard output, and returns it.
+    #[track_caller]
+    pub(crate) fn until(&mut self, event: &str) -> Value {
+        let (lines, seen) = (Arc::clone(&self.lines[0]), &mut self.seen);
+        until(event, || {
+            let lines = lines.lock().unwrap();
+            let found = lines.lines().skip(*seen).enumerate().find_map(|(place, line)| {
+                let line: Value = serde_json::from_str(line).unwrap();
+                (line["event"] == event).then_some((place, line))
+            });
+            *seen = found.as_ref().map_or(lines.lines().count(), |(place, _)| *seen + place + 1);
+            found.map(|(_, line)| line)
+        })
     }
 
     /// Returns what has come on standard error so far.
@@ -102,9 +63,13 @@ impl Collected {
         self.lines[1].lock().unwrap().clone()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
         assert!(sent.unwrap().success());
     }
 
@@ -119,7 +84,7 @@ impl Collected {
     }
 }
 
-impl Drop for Collected {
+impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended by itself, which is as good.
         let _ = self.child.kill();

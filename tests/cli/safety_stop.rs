@@ -4,7 +4,7 @@ use crate::cloud::Cloud;
 use crate::exposition::Exposition;
 use crate::harness::Ended;
 use crate::processes::without_room;
-use crate::running::Watched;
+use crate::running::Running;
 use crate::terminal::Terminal;
 use fifo_retain::apply::InFlight;
 use fifo_retain::inventory::VmId;
@@ -153,7 +153,7 @@ fn another_fifo_is_not_held_back() {
 fn killed_right_after_the_alarm_the_next_run_is_held_back() {
     let cloud = with_a_bad_proxy();
     let line = ["--format", "json", "--state-dir", "state", "reconcile"];
-    let mut first = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
+    let mut first = Running::start(cloud.folder.asking(&cloud.fifo, &line));
     first.until("cascade_alarm");
     first.signal("KILL");
     first.end();
@@ -182,7 +182,7 @@ fn where_no_file_can_be_written_at_all_it_is_said_that_nothing_holds_the_next_ru
     let slow = Rule::new(Effect::Delay { ms: 1_500 }).on(Operation::Delete);
     cloud.fifo.running().with(|state| state.faults.rules.push(slow));
     let line = ["--format", "json", "--state-dir", "state", "reconcile"];
-    let mut first = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
+    let mut first = Running::start(cloud.folder.asking(&cloud.fifo, &line));
     while first.until("action_started")["action"] != "delete_local" {}
     fs::rename(cloud.folder.path("state"), cloud.folder.path("away")).unwrap();
     let ended = first.end().code(4);
@@ -200,7 +200,7 @@ fn resume_waits_for_no_run_and_needs_nothing_to_sign_in_with() {
     // A run that is under way holds the lock.
     cloud.fifo.running().with(|state| state.world.upload_ms = 60_000);
     let line = ["--format", "json", "--state-dir", "state", "reconcile"];
-    let mut under_way = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
+    let mut under_way = Running::start(cloud.folder.asking(&cloud.fifo, &line));
     under_way.until("accepted");
     fs::write(&stop_file, &content).unwrap();
     run(&cloud, &["resume", "--auto-approve"]).code(5);

@@ -70,23 +70,6 @@ fn a_list_that_is_always_cut_gives_the_same_plan() {
 }
 
 #[test]
-fn json_output_names_the_address() {
-    let folder = Folder::new();
-    let line = ["--format", "json", "sandbox", "--listen", "127.0.0.1:0", "--api-style", "v2"];
-    let mut served = Served(folder.sealed(&line).stdout(Stdio::piped()).spawn().unwrap());
-    let mut first = String::new();
-    BufReader::new(served.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
-    let output: serde_json::Value = serde_json::from_str(&first).unwrap();
-
-    let version = output["api_version"].as_str().unwrap();
-    let line = ["--endpoint", output["endpoint"].as_str().unwrap(), "--api-version", version, "plan"];
-    let mut command = folder.command(&line);
-    command.env("FIFO_USER", output["user"].as_str().unwrap());
-    command.env("FIFO_PASSWORD", output["password"].as_str().unwrap());
-    assert!(Ended::of(command).code(0).out.contains("to create"));
-}
-
-#[test]
 fn it_listens_to_nobody_else() {
     let ended = Folder::new().run(&["sandbox", "--listen", "0.0.0.0:0"]).code(1);
     assert!(ended.err.contains("loopback"), "{}", ended.err);

@@ -153,21 +153,6 @@ fn with_a_fifo_it_begins_with_what_is_there() {
 }
 
 #[test]
-fn what_cannot_be_assumed_is_wrong_usage() {
-    for line in [
-        ["--down", "2027-02-02..2027-02-01"],
-        ["--uploads-fail", "2027-02-02"],
-        ["--change-rate", "3"],
-        ["--vm-size", "40GB"],
-        ["--days", "0"],
-        ["--every", "0s"],
-    ] {
-        alone(&folder(), &line).code(64);
-    }
-    alone(&folder(), &["--format", "github"]).code(64);
-}
-
-#[test]
 fn as_a_page_it_is_one_file_and_live_it_answers_edits_and_writes_nothing() {
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     let folder = folder();

@@ -90,10 +90,3 @@ fn as_markdown_it_is_a_table_of_what_is_out() {
     assert!(blocked.is_some_and(|line| format!("{line}\n").ends_with(advice)), "{}", ended.out);
     assert!(ended.out.find("| too old |").unwrap() < folded && ended.out.rfind("| safe |").unwrap() > folded);
 }
-
-#[test]
-fn a_form_that_it_does_not_have_is_refused() {
-    let ended = Folder::new().run(&["--format", "github", "status"]).code(64);
-    assert!(ended.err.contains("--format github is not for this command"), "{}", ended.err);
-    assert!(ended.err.contains("hint: it has text, json, markdown"), "{}", ended.err);
-}

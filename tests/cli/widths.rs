@@ -6,7 +6,7 @@ use fifo_retain::plan::{Action, Plan};
 use fifo_retain::sandbox::{Clock, Options, Seed};
 
 /// Of a longer output, so many lines of its beginning and of its end are kept.
-const LINES_KEPT: usize = 22;
+const LINES_KEPT: usize = 14;
 
 fn cloud(vms: usize) -> Fifo {
     let at: DateTime<Utc> = AT.parse().unwrap();

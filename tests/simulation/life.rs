@@ -347,6 +347,7 @@ impl Life {
             hand_over: &hand_over,
             progress: &progress,
             notes: &*self.folders[sender],
+            proof: None,
             settings: ExecutorSettings {
                 wait: run.waits,
                 prune,

@@ -16,6 +16,13 @@ pub(crate) enum Fault {
     Lacks(&'static str),
 }
 
+impl Fault {
+    /// Returns what a good backup lacks.
+    pub(crate) fn lacks(self) -> &'static str {
+        if let Self::Lacks(what) = self { what } else { "" }
+    }
+}
+
 /// Checks a completed backup in a reading of its VM, by the planner's own judgement: otherwise its next plan would delete
 /// what this one has kept.
 pub(crate) fn check(
@@ -60,6 +67,7 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         Standing::Completed if judged.restorable => None,
         Standing::Completed => bad("a backup that a restore of it needs is no longer usable".to_owned()),
         Standing::Hollow => bad(hollow_text(backup, policy)),
+        Standing::Broken => bad("its stored objects are broken".to_owned()),
         Standing::Unverified => {
             let is_size = backup.missing_file_info() == Some(MissingFileInfo::Size);
             Some(Fault::Unverified(if is_size { "size" } else { "checksum" }))

@@ -43,7 +43,7 @@ impl VmRun<'_> {
             self.slot = None;
             self.done.last_create = Some(ended.outcome);
             // An upload that failed is on record, and the next decision takes it into account. Anything else is not.
-            let is_on_record = ended.code.starts_with("upload_") || ended.code == "faulty";
+            let is_on_record = ended.code.starts_with("upload_") || matches!(ended.code, "faulty" | "broken");
             self.done.has_ended |= !ended.is_done() && (is_put_off || !is_on_record);
         } else if !ended.is_done() {
             if kind == ActionKind::DeleteLocal && ended.outcome == ActionOutcome::Unverified {

@@ -37,7 +37,7 @@ pub(crate) struct Attempt {
 pub(crate) struct Sent {
     /// Every backup that was on record by the reading that the write was decided on.
     pub(crate) before: BTreeSet<BackupId>,
-    /// When it was sent, by FiFo's clock; `None` where FiFo sends no date: then the date of a backup shows nothing.
+    /// When it was sent, by FiFo's clock; `None` where FiFo sends no date.
     asked_at: Option<DateTime<Utc>>,
     named: Option<BackupId>,
 }
@@ -248,6 +248,12 @@ impl Attempt {
         let gone: Vec<BackupId> =
             sent.before.iter().copied().filter(|id| !vm.backups.contains(*id) && !may_go(id)).collect();
         Some(if gone.is_empty() { Confirmed::Seen(named) } else { Confirmed::Vanished(gone) })
+    }
+
+    /// Says whether only the list shows what a create has made: without a date of FiFo's, a backup that is new in a reading may
+    /// be one that is long gone.
+    pub(crate) fn needs_list(&self) -> bool {
+        self.action.is_create() && self.sent.as_ref().is_some_and(|sent| sent.asked_at.is_none())
     }
 
     /// Finds the backup that FiFo makes of a create whose body was lost on the way: a full one with an empty comment.

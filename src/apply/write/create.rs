@@ -3,8 +3,9 @@
 
 use crate::apply::event::EventKind;
 use crate::apply::outcome::{ActionOutcome, Ended};
+use crate::apply::proof::Headers;
 use crate::apply::reader::VmReading;
-use crate::apply::timing::{CLOCK_SKEW_MAX, SETTLE, STUCK_RECHECK, WRITE_MAX};
+use crate::apply::timing::{CLOCK_SKEW_MAX, SETTLE, STORE_RECHECK, STUCK_RECHECK, WRITE_MAX};
 use crate::apply::upload::check::{Fault, check, moving, stuck};
 use crate::apply::upload::moving::{STUCK_AFTER_DEFAULT, Upload, Which};
 use crate::apply::upload::slots::{Slot, SlotPriority};
@@ -163,6 +164,7 @@ impl VmRun<'_> {
     async fn check_completed(&mut self, create: &Create, backup: BackupId, first: VmReading) -> Ended {
         let pause = self.run.executor.settings.timing.pause_min;
         let began = Instant::now();
+        let mut unread = None;
         let mut seen = Some(first);
         loop {
             let has_settled = began.elapsed() >= SETTLE;
@@ -171,8 +173,14 @@ impl VmRun<'_> {
                 let none = || Some(Fault::Bad("no policy holds for the VM any more".to_owned()));
                 let checked = |policy| check(&reading.vm, backup, create, policy, self.now_by(&reading));
                 match self.policy_of(&reading.vm).map_or_else(none, checked) {
-                    None => return self.complete(backup, reading, ""),
-                    Some(Fault::Lacks(what)) if has_settled => return self.complete(backup, reading, what),
+                    good @ (None | Some(Fault::Lacks(_))) if good.is_none() || has_settled => {
+                        let lacks = good.map_or("", Fault::lacks);
+                        match self.headers(&reading.vm, backup).await {
+                            Headers::Right => return self.complete(backup, reading, lacks),
+                            Headers::Wrong(why) => return Ended::failed("broken", why),
+                            Headers::Unread(why) => unread = Some(why),
+                        }
+                    }
                     Some(Fault::Bad(why)) if has_settled => {
                         return Ended::failed("faulty", format!("{reported} {why}"));
                     }
@@ -183,8 +191,15 @@ impl VmRun<'_> {
                         );
                         return Ended::unknown("unverified", text);
                     }
-                    Some(_) => {}
+                    _ => {}
                 }
+            }
+            if let Some(why) = unread.take_if(|_| began.elapsed() >= WRITE_MAX || self.is_ending()) {
+                let text = format!(
+                    "FiFo reports backup {backup} as completed, and the storage does not show whether it is ({why}); the next \
+                     run asks again, and no snapshot is deleted before"
+                );
+                return Ended::unknown("store_unread", text);
             }
             if began.elapsed() >= WRITE_MAX + SETTLE {
                 let text = "and it can no longer be read; the next run checks it";
@@ -193,7 +208,7 @@ impl VmRun<'_> {
                     format!("FiFo reports backup {backup} as completed, {text}"),
                 );
             }
-            sleep(pause).await;
+            sleep(if unread.is_some() { STORE_RECHECK } else { pause }).await;
             let has_it = |seen: &VmReading| seen.vm.backups.contains(backup);
             seen = self.run.reader.read(self.at.vm).await.ok().filter(has_it);
             if seen.is_none() {

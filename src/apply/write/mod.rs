@@ -6,3 +6,4 @@ mod create;
 mod delete;
 pub(super) mod gate;
 pub(super) mod left_behind;
+mod prove;

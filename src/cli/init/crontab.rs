@@ -38,6 +38,7 @@ pub(super) struct Crontab {
     pub(super) unread: Vec<(usize, String)>,
 }
 
+/// What one line does, or all that are for one target.
 #[derive(Clone, Debug, Default)]
 struct Jobs {
     first_line: usize,
@@ -47,19 +48,13 @@ struct Jobs {
     remark: Option<&'static str>,
 }
 
-struct Job {
-    targets: Vec<Target>,
-    schedules: Schedules,
-    remark: Option<&'static str>,
-}
-
 impl Crontab {
     /// Reads a crontab. `wrappers` name the commands that back up every marked VM.
     pub(super) fn read(text: &str, wrappers: &[String]) -> Self {
         let mut crontab = Self::default();
         let mut zone = None;
-        let lines = text.lines().map(str::trim).enumerate();
-        for (place, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let lines = text.lines().map(str::trim).zip(1..);
+        for (line, first_line) in lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#')) {
             let added = match assignment(line) {
                 Some(("CRON_TZ", value)) => {
                     zone = Some(value.to_owned());
@@ -70,33 +65,34 @@ impl Crontab {
                      CRON_TZ={value} in a copy and read that"
                 )),
                 Some(_) => Ok(()),
-                None => job(line, wrappers).and_then(|job| crontab.add(place + 1, zone.as_deref(), job)),
+                None => jobs(line, wrappers).and_then(|(targets, jobs)| {
+                    crontab.add(&targets, Jobs { first_line, zone: zone.clone(), ..jobs })
+                }),
             };
-            crontab.unread.extend(added.err().map(|why| (place + 1, why)));
+            crontab.unread.extend(added.err().map(|why| (first_line, why)));
         }
         crontab
     }
 
-    fn add(&mut self, line: usize, zone: Option<&str>, job: Job) -> Result<(), String> {
-        if let Some(zone) = zone.filter(|zone| Zone::find(zone).is_none()) {
+    fn add(&mut self, targets: &[Target], new: Jobs) -> Result<(), String> {
+        if let Some(zone) = new.zone.as_deref().filter(|zone| Zone::find(zone).is_none()) {
             return Err(format!("its CRON_TZ, {zone}, is not an IANA time zone"));
         }
-        for known in job.targets.iter().filter_map(|target| self.jobs.get(target)) {
-            if known.zone.as_deref() != zone {
+        for known in targets.iter().filter_map(|target| self.jobs.get(target)) {
+            if known.zone != new.zone {
                 return Err(format!("it has another CRON_TZ than line {} for the same VM", known.first_line));
             }
-            let mut both = job.schedules.iter().zip(&known.schedules);
+            let mut both = new.schedules.iter().zip(&known.schedules);
             if let Some(tier) = both.position(|(new, old)| new.is_some() && old.is_some()) {
                 return Err(format!("an earlier line has a {} for the same VM", TIERS[tier]));
             }
         }
-        for target in job.targets {
-            let first = || Jobs { first_line: line, zone: zone.map(str::to_owned), ..Jobs::default() };
-            let jobs = self.jobs.entry(target).or_insert_with(first);
-            for (schedule, new) in jobs.schedules.iter_mut().zip(&job.schedules) {
+        for target in targets {
+            let jobs = self.jobs.entry(*target).or_insert_with(|| new.clone());
+            for (schedule, new) in jobs.schedules.iter_mut().zip(&new.schedules) {
                 *schedule = schedule.take().or_else(|| new.clone());
             }
-            jobs.remark = jobs.remark.or(job.remark);
+            jobs.remark = jobs.remark.or(new.remark);
         }
         Ok(())
     }
@@ -168,8 +164,8 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     is_name.then(|| (name, value.trim().trim_matches(['"', '\''])))
 }
 
-/// Reads a line, or says why it is not understood.
-fn job(line: &str, wrappers: &[String]) -> Result<Job, String> {
+/// Reads what a line does for which targets, or says why it is not understood.
+fn jobs(line: &str, wrappers: &[String]) -> Result<(Vec<Target>, Jobs), String> {
     let (schedule, command) = split(line)?;
     Schedule::parse(&schedule, Zone::UTC).map_err(|error| error.to_string())?;
     refuse_doubtful_days(&schedule)?;
@@ -218,7 +214,7 @@ fn job(line: &str, wrappers: &[String]) -> Result<Job, String> {
         }
         _ => return Err("it names several tiers".to_owned()),
     };
-    Ok(Job { targets, schedules, remark })
+    Ok((targets, Jobs { schedules, remark, ..Jobs::default() }))
 }
 
 fn name_of(word: &str) -> &str {

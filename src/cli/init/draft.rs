@@ -8,6 +8,9 @@ const HEAD: &str = "\
 # `fifo-retain schema` prints what editors need to complete it.
 ";
 
+const PRUNE: &str =
+    "\n\n# Runs with --prune delete what is no longer wanted from the store, for good.\nprune: true";
+
 /// The script's words, coarsest first.
 pub(super) const TIERS: [&str; 3] = ["monthly", "weekly", "daily"];
 /// The days of the usual scheme, and of the script's wrapper.
@@ -87,11 +90,13 @@ impl Draft {
                 "# A VM belongs to the matching policy with the highest priority.\npriority: {number}\n"
             ),
         };
-        let prune = if self.prune {
-            "\n\n# Runs with --prune delete what is no longer wanted from the store, for good.\nprune: true"
-        } else {
-            ""
+        let tier = |(place, (name, schedule, keep)): (usize, &(&str, String, Option<u32>))| {
+            let kind = if place == 0 { "full" } else { "incremental" };
+            let keep = keep.map_or_else(String::new, |keep| format!("\n    keep: {keep}"));
+            format!("  - name: {name}\n    schedule: \"{schedule}\"\n    type: {kind}{keep}")
         };
+        let tiers: Vec<String> = self.tiers.iter().enumerate().map(tier).collect();
+        let prune = if self.prune { PRUNE } else { "" };
         let text = format!(
             include_str!("template.yaml"),
             name = scalar(&self.name),
@@ -99,19 +104,10 @@ impl Draft {
             priority = priority,
             select = self.select_text(),
             zone = scalar(&self.zone),
-            tiers = self.tiers_text(),
+            tiers = tiers.join("\n"),
             prune = prune,
         );
         remarks + &text
-    }
-
-    fn tiers_text(&self) -> String {
-        let tier = |(place, (name, schedule, keep)): (usize, &(&str, String, Option<u32>))| {
-            let kind = if place == 0 { "full" } else { "incremental" };
-            let keep = keep.map_or_else(String::new, |keep| format!("\n    keep: {keep}"));
-            format!("  - name: {name}\n    schedule: \"{schedule}\"\n    type: {kind}{keep}")
-        };
-        self.tiers.iter().enumerate().map(tier).collect::<Vec<_>>().join("\n")
     }
 
     fn select_text(&self) -> String {
@@ -126,18 +122,15 @@ impl Draft {
         }
         let mut lines: Vec<String> = Vec::new();
         for ((is_path, key), values) in fields {
+            let indent = if is_path { "    " } else { "  " };
             if is_path && !lines.iter().any(|line| line == "  metadata:") {
                 lines.push("  metadata:".to_owned());
             }
-            let key = format!("{}{}:", if is_path { "    " } else { "  " }, scalar(key));
-            match &values[..] {
-                [value] => lines.push(format!("{key} {value}")),
-                values => {
-                    let indent = if is_path { "      " } else { "    " };
-                    lines.push(key);
-                    lines.extend(values.iter().map(|value| format!("{indent}- {value}")));
-                }
-            }
+            let values = match &values[..] {
+                [value] => format!(" {value}"),
+                values => values.iter().map(|value| format!("\n{indent}  - {value}")).collect(),
+            };
+            lines.push(format!("{indent}{}:{values}", scalar(key)));
         }
         lines.join("\n")
     }

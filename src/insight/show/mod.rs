@@ -92,6 +92,8 @@ pub enum ReportedStanding {
     Stuck,
     InProgress,
     Unverified,
+    /// Its stored objects are known to be broken.
+    Broken,
     /// Its record has no timestamp: the remains of one that was deleted while it uploaded.
     Unreadable,
 }
@@ -317,6 +319,7 @@ fn standing(judged: &BackupView<'_>) -> ReportedStanding {
         Standing::Stuck => ReportedStanding::Stuck,
         Standing::InProgress => ReportedStanding::InProgress,
         Standing::Unverified => ReportedStanding::Unverified,
+        Standing::Broken => ReportedStanding::Broken,
     }
 }
 

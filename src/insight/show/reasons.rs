@@ -123,6 +123,10 @@ impl<'v, 'a> Reasons<'v, 'a> {
             Keep::Unreadable => ("unreadable", undated, ""),
             Keep::FutureDated => ("future_timestamp", "its timestamp is in the future", "until that time"),
             Keep::Unmanaged => ("unmanaged", "it matches no tier of its policy", ""),
+            Keep::Broken => {
+                let why = "it, or one that it hangs on or that hangs on it, is broken in storage";
+                ("broken", why, "until that is whole again, or gone")
+            }
             Keep::Newest => ("newest", "the newest restorable backup", UNTIL_NEWER_ONE),
             Keep::Running => ("in_progress", "in progress", "until it has ended"),
             Keep::MayBeRunning => {

@@ -105,6 +105,7 @@ fn local_delete_broken(
     report(row.tier.is_none(), "of an unmanaged backup");
     report(row.is_future_or_undated, "of a backup whose time cannot be believed");
     report(row.may_run, "of a backup that runs");
+    report(records.is_on_broken_chain(row), "of a backup on the chain of a broken one");
     let outlives = waits && before.is_some();
     report(!row.may_run && records.may_run(row) && !outlives, "of a stuck backup that may still run");
     let is_needed = |child: &records::Row<'_>| child.may_run || (records.may_run(child) && !outlives);

@@ -72,6 +72,7 @@ fn must_stay(records: &Records<'_>, row: &Row<'_>, now: DateTime<Utc>) -> Vec<&'
     report(matches!(row.backup.state, RecordedState::Other(_)), "of a backup in an unknown state");
     report(row.backup.holds_snapshot(), "of a backup that holds a snapshot");
     report(row.backup.local_size_bytes > Some(0), "of a backup with bytes on the hypervisor");
+    report(records.is_on_broken_chain(row), "of a backup on the chain of a broken one");
     report(age < TimeDelta::hours(1), "of a backup that is less than an hour old");
     report(row.is_whole_by_word && !row.is_restorable, "of a backup that is whole by FiFo's word");
     report(!records.is_outlived(row), "of a backup with nothing newer that can be restored");

@@ -60,6 +60,7 @@ impl<'a> Records<'a> {
         }
         let is_good = |row: &Row<'_>| {
             is_called_good(row.backup)
+                && !row.backup.is_broken
                 && row.backup.timestamp.is_some()
                 && !row.may_run
                 && !is_small(row.backup, policy)
@@ -97,6 +98,22 @@ impl<'a> Records<'a> {
         self.newest.and_then(|(time, _)| time)
     }
 
+    /// Says whether it is known to be broken, or any that it hangs on or that hangs on it.
+    pub(super) fn is_on_broken_chain(&self, row: &Row<'_>) -> bool {
+        let hangs_on = |row: &Row<'_>, ancestor: &Row<'_>| {
+            let mut next = Some(row.backup.id);
+            // A loop of parents has no more steps than there are backups.
+            let steps = self.rows.iter().map_while(|_| {
+                let step = self.get(next?)?;
+                next = step.backup.parent;
+                Some(step.backup.id)
+            });
+            steps.into_iter().any(|id| id == ancestor.backup.id)
+        };
+        let mut broken = self.rows.iter().filter(|other| other.backup.is_broken);
+        broken.any(|broken| hangs_on(row, broken) || hangs_on(broken, row))
+    }
+
     /// Says whether a newer backup of the VM can be restored.
     pub(super) fn is_outlived(&self, row: &Row<'_>) -> bool {
         self.newest > Some(row.age())
@@ -125,8 +142,11 @@ fn row<'a>(backup: &'a Backup, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> 
     let time = backup.timestamp;
     let never_ended =
         time.is_some() && !matches!(backup.state, RecordedState::Completed | RecordedState::Failed);
-    let is_doubtful =
-        is_called_good(backup) && !is_small(backup, policy) && tells_some_files(backup) && shows_files(vm);
+    let is_doubtful = is_called_good(backup)
+        && !backup.is_broken
+        && !is_small(backup, policy)
+        && tells_some_files(backup)
+        && shows_files(vm);
     let is_recent = time.is_some_and(|time| (now - time).abs() < policy.stuck_after);
     let is_named = |name: &String| backup.comment.as_deref() == Some(name);
     Row {

@@ -156,6 +156,11 @@ fn local_deletes_that_could_hurt() {
     refused(&web(), &[create(Some(7)), delete(7)], "of the planned backup's parent before");
     refused(&web(), &[after(7), create(Some(7))], "that waits for a create that does not come before it");
     refused(&web(), &[after(7)], "that waits for a create that does not come before it");
+    for broken in [4, 5, 6] {
+        let vm = web().set(|vm| vm.backups.get_mut(backup_id(broken)).unwrap().is_broken = true);
+        refused(&vm, &[create(None), after(6)], "of a backup on the chain of a broken one");
+        refused(&vm, &[create(Some(6))], "whose parent cannot be restored");
+    }
     refused(&web(), &[create(None), delete_any(None, false)], "of the new backup before it is complete");
     let ahead = web().backup(8, "daily", "2026-11-18 03:00").local();
     refused(&ahead, &[delete(8)], "whose time cannot be believed");
@@ -182,6 +187,10 @@ fn deletes_from_storage_that_could_hurt() {
     refused(&web(), &[prune(9)], "of an unmanaged backup");
     refused(&web(), &[prune(77)], "that is not there");
     refused(&web(), &[prune(7)], "of a backup that holds a snapshot");
+    for broken in [1, 2, 3] {
+        let vm = web().set(|vm| vm.backups.get_mut(backup_id(broken)).unwrap().is_broken = true);
+        refused(&vm, &[prune(3), prune(2), prune(1)], "of a backup on the chain of a broken one");
+    }
     refused(&web(), &[prune(7)], "nothing newer that can be restored");
     refused(&web(), &[prune(5)], "a weekly that `keep` asks for would be gone");
     let mut all = keeping_one();

@@ -64,6 +64,7 @@ impl VmBuilder {
             files: vec![StoredFile { size_bytes: Some(GIB), has_checksum: true, ..StoredFile::default() }],
             record_size_bytes: None,
             has_record_checksum: false,
+            is_broken: false,
         };
         self.vm.backups.insert(backup);
         self

@@ -290,6 +290,7 @@ impl History {
                 files: if record.state == RecordedState::Accepted { Vec::new() } else { vec![file] },
                 record_size_bytes: None,
                 has_record_checksum: false,
+                is_broken: false,
                 state: record.state.clone(),
             });
         }
@@ -309,6 +310,7 @@ impl History {
                 files: Vec::new(),
                 record_size_bytes: None,
                 has_record_checksum: false,
+                is_broken: false,
             });
         }
         backups

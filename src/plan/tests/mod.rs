@@ -2,6 +2,7 @@
 
 mod audit;
 mod boundaries;
+mod findings;
 pub(crate) mod fixtures;
 pub(crate) mod frame;
 pub(crate) mod generators;

@@ -213,5 +213,6 @@ pub(crate) fn vm_backup(id: BackupId, comment: &str, taken: DateTime<Utc>) -> Ba
         files: Vec::new(),
         record_size_bytes: None,
         has_record_checksum: false,
+        is_broken: false,
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::report::Styles;
 use crate::runner::host::Host;
 use std::sync::Arc;
 use uuid::Uuid;

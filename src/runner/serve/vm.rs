@@ -2,6 +2,7 @@
 
 use super::super::fifo::FirstContact;
 use super::super::host::Host;
+use super::super::proofs::Proofs;
 use super::super::read::{KeptVms, Planned, Query, Selection, not_there};
 use super::super::run::Order;
 use super::super::site::Shown;
@@ -76,15 +77,17 @@ async fn page_of(
     let selection =
         Selection { vms: Pattern::new(&vm.to_string()).into_iter().collect(), allow_empty: false };
     let prune = Prune::REQUESTED;
-    let query = Query { host, policies: &policies, fifo: &fifo, selection: &selection, at: None, prune };
+    let (policies, selection) = (&policies, &selection);
+    let proofs = &Proofs::open(host, &target.name(), None);
+    let query = Query { host, policies, fifo: &fifo, proofs, selection, at: None, prune };
     let read = query.plan(KeptVms::All, false).await;
     fifo.close().await?;
     let Planned { plan, inventory, identity, request, .. } = match read {
         Err(failure) if selection.vms.iter().any(|it| failure == not_there(it)) => return Ok(None),
         read => read?,
     };
-    let mut explained = explain(&plan, &policies, &inventory, request);
-    enter_expiry_dates(&mut explained, &policies, &inventory);
+    let mut explained = explain(&plan, policies, &inventory, request);
+    enter_expiry_dates(&mut explained, policies, &inventory);
     let alarms: Vec<String> = stop.iter().map(headline).collect();
     Ok(Some(page(&explained, &alarms, Some(&identity), Some(&shown.borrow().history))))
 }

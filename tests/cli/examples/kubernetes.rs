@@ -3,7 +3,7 @@
 use super::yaml::{documents, list, text};
 use crate::shell::{Ended, Shell, repository};
 use crate::watching::{run, succeeded};
-use fifo_retain::sandbox::{Effect, Operation, Rule, User};
+use fifo_retain::sandbox::User;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -206,22 +206,58 @@ fn its_container_does_its_work_with_what_is_mounted() {
 }
 
 #[test]
-fn after_a_safety_stop_no_job_does_anything_until_resume() {
-    let container = Container::new(&pods()[0]);
-    let asked = || container.shell.with(|state| state.requests.drain(..).count());
-    container.shell.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
-    let ended = container.run().code(4);
-    assert!(ended.err.contains("SAFETY STOP"), "{}", ended.err);
-    assert!(asked() > 0);
-    for _ in 0..2 {
-        let ended = container.run().code(4);
-        assert!(ended.err.contains("Safety stop since "), "{}", ended.err);
-        assert_eq!(asked(), 0, "nothing is sent to FiFo");
+fn the_parts_of_the_job_that_verifies_are_all_there_is_and_are_put_together() {
+    let job = of_kind("verify", "Job")["spec"].clone();
+    let (pod, parts) = (&job["template"]["spec"], job["completions"].as_u64().unwrap());
+    assert_eq!((&job["completionMode"], &pod["restartPolicy"]), (&json!("Indexed"), &json!("Never")));
+    assert_eq!(pod["securityContext"], pods()[0]["securityContext"]);
+    let [reader, sender] = ["initContainers", "containers"].map(|it| &pod[it][0]);
+    assert_eq!(reader["securityContext"], pods()[0]["containers"][0]["securityContext"]);
+    assert_eq!(sender["securityContext"], reader["securityContext"]);
+
+    let shell = Shell::new();
+    shell.user("backup", User::admin("opensesame"));
+    let here = |path: &str| shell.path(path.trim_start_matches('/')).display().to_string();
+    for (path, text) in
+        [("fifo/user", "backup"), ("fifo/password", "opensesame"), ("store/id", "x"), ("store/secret", "x")]
+    {
+        shell.write(format!("run/secrets/{path}"), text);
     }
-    container.other("fifo-retain resume --auto-approve").code(0);
-    container.shell.with(|state| state.faults.rules.clear());
-    // What the stopped run had begun may still be under way, on a VM without a young backup.
-    let ended = container.run();
-    assert!(matches!(ended.code, Some(0 | 3)), "{}\n{}", ended.out, ended.err);
-    assert!(asked() > 0);
+    fs::create_dir_all(shell.path("parts")).unwrap();
+    // Objects of which each has the right name, and is no stream.
+    let names = shell.with(|state| {
+        let records = state.world.vms.values().flat_map(|vm| vm.backups.values());
+        records
+            .flat_map(|record| record.files.iter().flatten().map(|(name, _)| name.clone()))
+            .collect::<Vec<_>>()
+    });
+    for name in &names {
+        shell.write(format!("store/{name}"), "cannot open");
+        shell.write(format!("store/{}.xml", &name[..name.len().min(73)]), "<domain/>");
+    }
+    let moved = |text: String| {
+        let store = format!("file://{}", here("store"));
+        let text = text.replace("https://fifo.example.com", &shell.url()).replace("s3://fifo-backup", &store);
+        text.replace("/run/secrets", &here("run/secrets")).replace("/parts", &here("parts"))
+    };
+    let variables = reader["env"].as_array().unwrap().iter();
+    let mut variables: BTreeMap<String, String> =
+        variables.map(|it| (text(&it["name"]), moved(text(&it["value"])))).collect();
+    assert!(
+        !variables.keys().any(|name| name.ends_with("_KEY") || name.ends_with("_PASSWORD")),
+        "{variables:?}"
+    );
+    let script = moved(list(&reader["args"]).pop().unwrap());
+    for index in 0..parts {
+        variables.insert("JOB_COMPLETION_INDEX".to_owned(), index.to_string());
+        shell.run_in("work", &variables, &script).code(0);
+        assert!(shell.path(format!("parts/part-{}.prom", index + 1)).exists(), "what is pushed");
+    }
+    let pushed = list(&sender["args"]).pop().unwrap();
+    assert!(
+        pushed.contains("@/parts/part-$part.prom") && pushed.contains("part=$((JOB_COMPLETION_INDEX + 1))")
+    );
+    let merge = format!("fifo-retain verify --merge {}/part-*.json", here("parts"));
+    let ended = shell.run_in("work", &variables, &merge).code(2);
+    assert!(ended.out.contains("no_stream"), "{}", ended.out);
 }

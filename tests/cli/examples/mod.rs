@@ -1,5 +1,5 @@
-//! The ready-made pipelines and manifests do what they say: every script in them is run, in the surroundings that its
-//! platform would give it, against the simulated FiFo.
+//! The ready-made pipelines and manifests do what they say: their scripts are run against the simulated FiFo, with what a
+//! platform would put around them.
 
 mod github;
 mod gitlab;

@@ -96,23 +96,3 @@ fn pages_below(folder: &str, names: &mut Vec<String>) {
         }
     }
 }
-
-#[test]
-fn blocks_are_found_with_their_language_and_place() {
-    let text = "# A\n\n```sh\none\n\n# two\n```\n\n- list\n  ````text\n  ```\n    deeper\n  ````\n```\n```\n";
-    let page = Page { name: "x.md".to_owned(), text: text.to_owned() };
-    let blocks = page.blocks();
-    let seen: Vec<_> =
-        blocks.iter().map(|block| (block.language, block.first, block.lines.clone())).collect();
-    assert_eq!(seen[0], ("sh", 3, vec!["one", "", "# two"]));
-    assert_eq!(seen[1], ("text", 10, vec!["```", "  deeper"]));
-    assert_eq!((seen[2].0, seen.len()), ("", 3));
-}
-
-#[test]
-fn a_section_ends_at_the_next_heading_of_its_level() {
-    let text = "# Top\n\n## One\n\na\n\n### Deeper\n\nb\n\n## Two\n\nc\n";
-    let page = Page { name: "x.md".to_owned(), text: text.to_owned() };
-    assert_eq!(page.section("## One"), "\na\n\n### Deeper\n\nb\n\n");
-    assert_eq!(page.section("## Two"), "\nc\n");
-}

@@ -38,15 +38,3 @@ fn expectation(line: &str) -> Option<(&str, u8)> {
     let digits = comment.chars().take_while(char::is_ascii_digit).count();
     Some((command.trim_end(), comment[..digits].parse().ok()?))
 }
-
-#[test]
-fn every_line_keeps_its_number_and_says_what_it_expects() {
-    let text =
-        "# Page\n\n```sh\ncd x\nfifo-retain \\\n  plan  # exit 2: changes\n```\n\n```text\nnot this\n```\n";
-    let page = Page { name: "x.md".to_owned(), text: text.to_owned() };
-    let script = of(&page).unwrap();
-    let lines: Vec<_> = script.lines().collect();
-    assert_eq!(lines[3..6], ["cd x", "got=0; { fifo-retain \\", "  plan; } || got=$?; ends_with 2 $got"]);
-    assert!(lines[6..].iter().all(|line| line.is_empty()));
-    assert_eq!(of(&Page { name: String::new(), text: "```text\n```\n".to_owned() }), None);
-}

@@ -1,7 +1,7 @@
 use super::{example, read, run, succeeded};
 use clap::Parser as _;
 use fifo_retain::cli::args::{Arguments, Command};
-use fifo_retain::sandbox::{Effect, Operation, Options, Rule, RunningSandbox, Sandbox};
+use fifo_retain::sandbox::{Options, RunningSandbox, Sandbox};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -125,11 +125,6 @@ impl Cron {
         String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap()
     }
 
-    /// Says whether FiFo was asked anything since this was last asked.
-    fn was_asked(&self) -> bool {
-        self.fifo.with(|state| state.requests.drain(..).count() > 0)
-    }
-
     fn stop(self) {
         self.runtime.block_on(self.fifo.stop()).unwrap();
     }
@@ -164,53 +159,11 @@ fn the_crontab_does_what_it_says() {
 }
 
 #[test]
-fn after_a_safety_stop_the_crontab_mails_each_hour_and_sends_nothing_until_resume() {
-    let run = &commands(&read(example("crontab")))[0];
-    let cron = Cron::new();
-    cron.fifo.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
-    let output = cron.mail(run, "admin");
-    assert!(output.contains("SAFETY STOP"), "{output}");
-    assert!(cron.was_asked());
-    for _ in 0..2 {
-        let again = cron.mail(run, "admin");
-        assert!(
-            again.starts_with("error: Safety stop since ") && again.contains("fifo-retain resume"),
-            "{again}"
-        );
-        assert!(!cron.was_asked(), "nothing is sent to FiFo");
-    }
-    let metrics = fs::read_to_string(cron.home.path().join("fifo-retain.prom")).unwrap();
-    assert!(metrics.contains("\nfifo_retain_safety_stop 1\n"), "{metrics}");
-    cron.mail("fifo-retain resume --auto-approve", "admin");
-    cron.fifo.with(|state| state.faults.rules.clear());
-    let output = cron.mail(run, "admin");
-    assert!(cron.was_asked(), "{output}");
-    cron.stop();
-}
-
-#[test]
 fn the_guide_shows_the_lines_of_the_crontab() {
     let (crontab, page) = (read(example("crontab")), read("docs/cron.md"));
     let lines = crontab.lines().filter(|line| line.starts_with(|letter: char| letter.is_ascii_digit()));
     for line in lines {
         assert!(page.lines().any(|it| it == line), "not in docs/cron.md: {line}");
-    }
-}
-
-#[test]
-fn no_unit_crontab_or_job_disables_itself_or_looks_for_a_file_of_its_own() {
-    for name in [
-        "crontab",
-        "kubernetes/cronjob.yaml",
-        "kubernetes/deployment.yaml",
-        "systemd/fifo-retain.service",
-        "systemd/fifo-retain-once.service",
-        "systemd/fifo-retain-once.timer",
-    ] {
-        let text = read(example(name));
-        for word in ["ExecStopPost", "systemctl disable", "stopped", "-e \"$"] {
-            assert!(!text.contains(word), "{word} is in {name}");
-        }
     }
 }
 

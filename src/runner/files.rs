@@ -1,19 +1,23 @@
-//! Files that are written whole or not at all.
+//! Files that are written whole or not at all, and files that may be standard input.
 
+use crate::report::Failure;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tempfile::NamedTempFile;
 
+/// The largest file that is read, in bytes: a plan of a hundred thousand VMs.
+const INPUT_BYTES_MAX: u64 = 256 << 20;
+
 /// Who may read a file: only its owner.
-pub(super) const PRIVATE: u32 = 0o600;
+pub const PRIVATE: u32 = 0o600;
 /// Who may read a file: everybody.
-pub(super) const PUBLIC: u32 = 0o644;
+pub const PUBLIC: u32 = 0o644;
 
 /// What may be at a path before a file is put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Put {
+pub enum Put {
     /// Nothing.
     New,
     /// A file, which is replaced, or a link to one, which stays.
@@ -29,7 +33,7 @@ pub(super) enum Put {
 /// # Errors
 ///
 /// There is something that must not be, or the file could not be written; then what there was is still there.
-pub(super) fn put(
+pub fn put(
     path: &Path,
     mode: u32,
     put: Put,
@@ -65,6 +69,18 @@ fn write_to(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> io::Resul
     let mut out = BufWriter::new(out);
     write(&mut out)?;
     out.flush()
+}
+
+/// Reads a file, or standard input where its path is `-`, and returns what it is called and holds. `what` is it for?
+pub fn read_input(what: &str, path: &Path) -> Result<(String, Vec<u8>), Failure> {
+    let is_stdin = path == Path::new("-");
+    let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
+    let failed = |error| Failure::new(format!("failed to read the {what} {name}")).because(error);
+    let input: Box<dyn Read> =
+        if is_stdin { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(failed)?) };
+    let mut bytes = Vec::new();
+    input.take(INPUT_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+    Ok((name, bytes))
 }
 
 #[cfg(test)]
