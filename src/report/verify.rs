@@ -1,7 +1,7 @@
 //! The document, the metrics and the lines of `verify`: what is broken, what hangs on it, what to do.
 
 use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
-use super::metrics::write;
+use super::metrics::family::write;
 use super::style::Tone;
 use super::text::Detail;
 use super::words::{counted, instant_text, listed, span_text, vm_id, vm_name};

@@ -117,7 +117,7 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(),
     }
 }
 
-/// Writes a text to standard output as [`print`] does.
+/// Writes a text to standard output as [`print`](fn@print) does.
 pub fn print_text(text: &str) -> Result<(), Failure> {
     print(|out| out.write_all(text.as_bytes()))
 }
