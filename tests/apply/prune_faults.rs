@@ -3,6 +3,7 @@
 use crate::cloud::{Cloud, answer, backup_id, fault, vm_uuid};
 use crate::prune::{Chains, all_kept, left, named, prunes, pruning};
 use fifo_retain::apply::{ActionKind, ActionOutcome, Alarm, EventKind, RunReport};
+use fifo_retain::plan::Action;
 use fifo_retain::sandbox::{Effect, Operation, Rule};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -136,6 +137,26 @@ async fn behind_a_cache_nothing_goes_that_is_not_listed_and_the_next_run_finishe
         assert!(report.tally().deleted_cloud >= 2, "{seconds:?} {report:?}");
         finished(&cloud, &chains).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_node_does_not_show_yet_is_not_taken_for_deleted() {
+    let (cloud, chains) = pruning(1);
+    let (plan, _) = cloud.plan().await;
+    let leaf = plan.vms[0].due_actions().iter().find_map(Action::as_cloud_delete).unwrap().backup.uuid();
+    {
+        let state = &mut *cloud.wire.state();
+        let record = state.world.vms.get_mut(&vm_uuid(1)).unwrap().backups.remove(&leaf).unwrap();
+        state.faults.fill_caches(&state.world);
+        state.world.vms.get_mut(&vm_uuid(1)).unwrap().backups.insert(leaf, record);
+    }
+    // The reading that the first delete is decided on is right, the later ones are old.
+    fault(&cloud, Rule::new(Effect::Stale { seconds: None }).on(Operation::ReadVm).after(1));
+    fault(&cloud, on_deletes(answer(412)));
+    let report = cloud.reconcile().await;
+    assert!(!prunes(&cloud).is_empty());
+    assert_eq!(report.tally().deleted_cloud, 0, "{report:?}");
+    all_kept(&cloud, &chains);
 }
 
 #[tokio::test(start_paused = true)]

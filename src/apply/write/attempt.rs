@@ -250,10 +250,12 @@ impl Attempt {
         Some(if gone.is_empty() { Confirmed::Seen(named) } else { Confirmed::Vanished(gone) })
     }
 
-    /// Says whether only the list shows what a create has made: without a date of FiFo's, a backup that is new in a reading may
-    /// be one that is long gone.
-    pub(crate) fn needs_list(&self) -> bool {
-        self.action.is_create() && self.sent.as_ref().is_some_and(|sent| sent.asked_at.is_none())
+    /// Says whether only the list shows that it is done. Where FiFo sends no date, a backup that is new in a reading may be one
+    /// that is long gone; and after an unclear answer to a delete from storage, one that is gone in a reading may be younger
+    /// than the reading.
+    pub(crate) fn needs_list(&self, is_unclear: bool) -> bool {
+        let is_undated = || self.sent.as_ref().is_some_and(|sent| sent.asked_at.is_none());
+        if self.action.is_create() { is_undated() } else { self.is_prune() && is_unclear }
     }
 
     /// Finds the backup that FiFo makes of a create whose body was lost on the way: a full one with an empty comment.

@@ -1,7 +1,7 @@
 //! Looks for the effect of a write until it is seen, its absence is proven, or it stays unknown, and ends the action by what
 //! was found.
 
-use super::attempt::{Attempt, Confirmed, Unclear};
+use super::attempt::{Confirmed, Unclear};
 use crate::apply::outcome::{ActionKind, ActionRef, Ended};
 use crate::apply::reader::{ReadError, VmReading};
 use crate::apply::state::Alarm;
@@ -36,7 +36,7 @@ impl VmRun<'_> {
             let mut wants_list = is_last || readings % READINGS_PER_LIST == 0;
             if let Ok(seen) = self.run.reader.read(self.at.vm).await {
                 match self.effect(&seen.vm) {
-                    Some(Confirmed::Seen(_)) if self.needs_list() => wants_list = true,
+                    Some(Confirmed::Seen(_)) if self.needs_list(unclear.is_some()) => wants_list = true,
                     Some(found @ Confirmed::Seen(_)) if is_over_when_seen => {
                         self.known.fresh = Some(seen);
                         return found;
@@ -81,16 +81,20 @@ impl VmRun<'_> {
         self.attempt.as_ref()?.effect(vm)
     }
 
-    fn needs_list(&self) -> bool {
-        self.run.reader.proves_absence() && self.attempt.as_ref().is_some_and(Attempt::needs_list)
+    fn needs_list(&self, is_unclear: bool) -> bool {
+        self.run.reader.proves_absence()
+            && self.attempt.as_ref().is_some_and(|attempt| attempt.needs_list(is_unclear))
     }
 
     /// Ends an action whose effect a reading shows later than it was looked for.
     pub(crate) async fn late_effect(&mut self, seen: &VmReading) -> Option<(Action, Ended)> {
-        // One from the list has no version.
-        let found = self.effect(&seen.vm).filter(|_| seen.etag.is_none() || !self.needs_list())?;
+        let (mut found, mut seen) = (self.effect(&seen.vm)?, seen.clone());
+        if self.needs_list(true) {
+            seen = self.read_in_list().await.ok()?;
+            found = self.effect(&seen.vm)?;
+        }
         let action = self.attempt.as_ref()?.action.clone();
-        self.known.fresh = Some(seen.clone());
+        self.known.fresh = Some(seen);
         let ended = self.settle(&action, found, None).await?;
         Some((action, ended))
     }
