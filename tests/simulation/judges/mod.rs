@@ -314,8 +314,11 @@ impl Judges {
         {
             self.report(asked, "a VM was written to that is not to be touched");
         }
-        let is_unfit =
-            |since: &DateTime<Utc>| right - *since > READING_RESTS_FOR && !may_be_late && before != after;
+        // What has changed all the same by a create that was refused, time has changed.
+        let is_of_time = is_refused && asked.method == "POST";
+        let is_unfit = |since: &DateTime<Utc>| {
+            right - *since > READING_RESTS_FOR && !may_be_late && !is_of_time && before != after
+        };
         if self.unfit_since.get(&vm).is_some_and(is_unfit) {
             self.report(asked, "a VM was written to that cannot be backed up");
         }
@@ -349,7 +352,11 @@ impl Judges {
         if !lost.is_empty() && (!self.bodies_are_dropped || pruned.is_some()) {
             self.report(asked, &format!("restorable backups were lost: {lost:?}"));
         }
-        for new in after.ids.difference(&before.ids) {
+        // Of what was deleted while it uploaded remains appear, at whatever time.
+        let is_remnant = |id: &&Uuid| self.removed.contains(id);
+        let made: Vec<Uuid> =
+            after.ids.difference(&before.ids).filter(|id| !is_remnant(id)).copied().collect();
+        for new in &made {
             if asked.is_late {
                 self.came_late.insert(*new);
             }
