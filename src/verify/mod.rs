@@ -1,7 +1,8 @@
 //! Proof that stored backups restore: `verify` asks the storage itself, [`rehearse()`] restores for real.
 //!
-//! `expected` says which objects FiFo's records promise, `run` compares them with the [`Store`](crate::store::Store), at the depth that was asked for,
-//! and [`Report`] is what came out; [`check_headers()`] does the same for one backup in a run. [`Known`] remembers across runs when each object was read whole, and what was found broken.
+//! `expected` says which objects FiFo's records promise, `run` compares them with the [`Store`](crate::store::Store) at the
+//! depth that was asked for, and makes a [`Report`]; [`check_headers()`] does the same for one backup in a run. [`Known`]
+//! remembers across runs when each object was read whole, and what was found broken.
 //! Nothing here changes FiFo or the store, and no finding makes a backup expire.
 
 mod check;

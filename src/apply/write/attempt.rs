@@ -229,8 +229,8 @@ impl Attempt {
     }
 
     /// Returns what a reading shows: that the write is done, or that more has gone than was to go. `None` where it shows
-    /// nothing of the write, since it is older or nothing was done. A backup counts as vanished only in a reading that shows the delete's own effect: any other may be of a node that
-    /// has not seen the backup yet.
+    /// nothing of the write, since it is older or nothing was done. A backup counts as vanished only in a reading that shows
+    /// the delete's own effect: any other may be of a node that has not seen the backup yet.
     pub(crate) fn effect(&self, vm: &Vm) -> Option<Confirmed> {
         let sent = self.sent.as_ref()?;
         let (named, is_done) = match &self.action {
