@@ -149,6 +149,7 @@ impl ReadClient {
         visitor.start(listed.server_date);
         let mut seen = Seen { unreadable: std::mem::take(&mut listed.unreadable), ..Seen::default() };
         let (total, mut told_at, mut unanswered_in_row) = (uuids.len(), Instant::now(), 0);
+        let mut missing = BTreeSet::new();
         let mut reads = stream::iter(uuids)
             .map(|id| async move { (id, self.vm(id).await) }.boxed())
             .buffer_unordered(AT_A_TIME)
@@ -164,12 +165,19 @@ impl ReadClient {
             }
             match read {
                 Ok(read) => seen.hand_over(read.vm, None, visitor),
-                // It has gone since the UUIDs were read.
-                Err(FifoError::NoSuchVm { .. }) => {}
+                Err(FifoError::NoSuchVm { .. }) => _ = missing.insert(id),
                 // After some in a row it is not these VMs that cannot be read: FiFo does not answer any more.
                 Err(error) if error.is_refusal() || unanswered_in_row == AT_A_TIME => return Err(error),
                 Err(error) => seen.unreadable.push(unreadable("", Some(id), with_causes(&error))),
             }
+        }
+        drop(reads);
+        if !missing.is_empty() {
+            // Those that have gone meanwhile are listed no more. The others may have backups, and uploads that run.
+            let (listed_still, _) = self.uuids(Some(&missing)).await?;
+            let problem = "FiFo lists the VM, and answers 404 Not Found when it is read";
+            seen.unreadable
+                .extend(listed_still.into_iter().map(|id| unreadable("", Some(id), problem.to_owned())));
         }
         Ok(ListSummary { unreadable: seen.unreadable(), ..listed })
     }

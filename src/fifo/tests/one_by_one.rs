@@ -9,6 +9,8 @@ struct Cutting {
     /// How many full lists it cuts before it lets one through.
     cuts: Mutex<usize>,
     uuids: &'static str,
+    /// A VM that is in the first list of UUIDs only.
+    deleted: Option<VmId>,
     /// What is answered for the VMs of which the answer is not a whole VM, by the last digits of their UUID.
     odd: BTreeMap<u32, Answer>,
     sent: Mutex<Vec<String>>,
@@ -30,6 +32,7 @@ impl Cutting {
         Self {
             cuts: Mutex::new(cuts),
             uuids: Box::leak(format!("[{}]", ids.join(",")).into_boxed_str()),
+            deleted: None,
             odd: BTreeMap::new(),
             sent: Mutex::default(),
             running: Mutex::default(),
@@ -54,7 +57,10 @@ impl Cutting {
     fn answer(&self, path: &str) -> Result<(u16, String), TransportErrorKind> {
         let Some(vm) = path.strip_prefix("/api/3/vms/") else {
             if !path.contains("full-list") {
-                return Ok((200, self.uuids.to_owned()));
+                let is_first =
+                    self.sent.lock().unwrap().iter().filter(|path| path.ends_with("/vms")).count() == 1;
+                let deleted = self.deleted.filter(|_| !is_first).map(|id| format!("\"{id}\","));
+                return Ok((200, deleted.map_or(self.uuids.to_owned(), |id| self.uuids.replace(&id, ""))));
             }
             let mut cuts = self.cuts.lock().unwrap();
             let is_cut = *cuts > 0;
@@ -153,8 +159,9 @@ async fn a_body_that_breaks_off_is_a_cut_too() {
 
 #[tokio::test(start_paused = true)]
 async fn what_has_gone_is_left_out_and_what_cannot_be_read_is_not() {
-    let (_, client) = Cutting::new(2, 9)
+    let (fifo, client) = Cutting { deleted: Some(id(2)), ..Cutting::new(2, 10) }
         .answering(2, Status(404, &[], NOTHING))
+        .answering(10, Status(404, &[], NOTHING))
         .answering(3, Status(500, &[], NOTHING))
         .answering(4, Status(403, &[], NOTHING))
         .answering(5, Status(200, &[], r#"{"uuid":"11111111-0000-4000-8000-000000000005"}"#))
@@ -164,12 +171,20 @@ async fn what_has_gone_is_left_out_and_what_cannot_be_read_is_not() {
     let listing = client.list().await.unwrap();
     assert_eq!(read(&listing.inventory), ["vm-1", "vm-8", "vm-9"]);
     let unreadable: Vec<_> = listing.inventory.unreadable.iter().map(|vm| (vm.id, &vm.problems[0])).collect();
-    let expected = [(3, "500"), (4, "vms→"), (5, "backups: "), (6, "the connection was lost"), (7, "503")];
+    let expected = [
+        (3, "500"),
+        (4, "vms→"),
+        (5, "backups: "),
+        (6, "the connection was lost"),
+        (7, "503"),
+        (10, "lists the VM, and answers 404"),
+    ];
     assert_eq!(unreadable.len(), expected.len());
     for (number, words) in expected {
         let found = unreadable.iter().find(|(vm, _)| *vm == Some(id(number))).unwrap();
         assert!(found.1.contains(words), "{number}: {}", found.1);
     }
+    assert_eq!(fifo.sent.lock().unwrap().iter().filter(|path| path.ends_with("/vms")).count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,6 +213,7 @@ async fn uuids_that_are_none_are_reported_and_a_cut_list_of_them_is_read_again()
         Status(200, &[], r#"["11111111-0000-4000-8000-000000000001""#),
         Status(200, &[], r#"["11111111-0000-4000-8000-000000000001",7]"#),
         Status(404, &[], NOTHING),
+        Status(200, &[], r#"[7]"#),
     ]);
     let listing = client(&fifo, token()).list().await.unwrap();
     assert_eq!((listing.visible, listing.inventory.vms.len()), (2, 0));

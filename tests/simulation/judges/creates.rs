@@ -102,7 +102,7 @@ impl Judges {
         let counted: Vec<_> = world
             .uploads
             .iter()
-            .filter(|(id, upload)| **id != new && self.takes_a_place(world, id, upload))
+            .filter(|(id, upload)| **id != new && self.takes_a_place(asked, world, id, upload))
             .collect();
         let hypervisor = world.vms[&vm].hypervisor();
         let here =
@@ -142,12 +142,13 @@ impl Judges {
 
     /// Says whether an upload counts against the limits: it was made by the program, or ran already when the run began,
     /// it moves, and it is not so old that it counts as stuck.
-    fn takes_a_place(&self, world: &World, id: &Uuid, upload: &Upload) -> bool {
+    fn takes_a_place(&self, asked: &RequestRecord, world: &World, id: &Uuid, upload: &Upload) -> bool {
         let latest_us = self.latest.timestamp_micros();
         let Some(vm) = world.vms.get(&upload.vm) else { return false };
         let is_known = match mark_of(vm) {
             // What cannot be read may have anything running.
             Some("Unreadable") => false,
+            _ if self.lists_are_cut && !self.sending.has_shown(asked.sender, upload.vm) => false,
             _ => {
                 let was_seen = !self.came_late.contains(id);
                 self.made.contains_key(id) && was_seen || self.ran_already.contains(id)

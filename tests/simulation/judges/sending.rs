@@ -47,6 +47,11 @@ impl Sending {
         }
     }
 
+    /// Says whether a single reading of the VM has come in this run.
+    pub(super) fn has_shown(&self, sender: usize, vm: Uuid) -> bool {
+        self.shown.contains_key(&(sender, vm))
+    }
+
     pub(super) fn shown_completed(&self, sender: usize, vm: Uuid) -> BTreeSet<Uuid> {
         let shown = self.shown.get(&(sender, vm)).and_then(|shown| serde_json::from_slice(shown).ok());
         let shown: serde_json::Value = shown.unwrap_or_default();
