@@ -113,4 +113,29 @@ pub(super) const FAULTS: &[Fault] = &[
             }))",
         )],
     ),
+    Fault::new(
+        "prune_opens_the_gate",
+        "only a local delete shows that bodies of deletes arrive",
+        &[(
+            GATE,
+            "self.gate.set(|state| state.is_proven |= self.kind == ActionKind::DeleteLocal);",
+            "self.gate.set(|state| state.is_proven |= self.kind == ActionKind::DeleteLocal || PLANTED);",
+        )],
+    ),
+    Fault::new(
+        "prunes_after_an_unknown_effect",
+        "after a local delete whose effect is unknown no delete is sent",
+        &[
+            (
+                GATE,
+                "if let Some(reason) = state.closed.clone() {",
+                "if let Some(reason) = state.closed.clone().filter(|_| !(PLANTED && kind == ActionKind::DeleteCloud)) {",
+            ),
+            (
+                GATE,
+                "if let Some(reason) = state.closed.as_ref() {",
+                "if let Some(reason) = state.closed.as_ref().filter(|_| !(PLANTED && kind == ActionKind::DeleteCloud)) {",
+            ),
+        ],
+    ),
 ];
