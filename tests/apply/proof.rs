@@ -195,7 +195,7 @@ async fn while_the_store_does_not_show_a_backup_it_is_neither_good_nor_bad_and_n
         change(&mut it.bucket.state(), it.cloud.clock.now());
         assert_eq!(steps(&it.reconcile().await), [UNREAD, AWAITS], "{name}");
         assert!(name != "down" || it.bucket.state().asked == 3, "then the store is left in peace");
-        // The next run, and whoever else made the backup: it is not relied on before it is seen.
+        // The next run, whatever has made the backup: it is not relied on before it is seen.
         assert_eq!(steps(&it.reconcile().await), [HELD], "{name}");
         assert_eq!(it.cloud.backups(1), ["monthly", "weekly*", "daily*", "daily*"], "{name}");
         assert!(it.known().is_none_or(|known| known.vms.is_empty()), "{name}: nothing is found");

@@ -44,7 +44,7 @@ fn every_planted_fault_is_noticed() {
 /// Finds the first life that breaks a promise with the fault and none without it.
 fn first_noticed(fault: &Fault) -> Option<(u64, String)> {
     let on: Vec<&'static str> = fault.behind.iter().copied().chain([fault.name]).collect();
-    let first = setting("FIFO_RETAIN_SIM_FAULT_START", 0);
+    let first = setting("FIFO_RETAIN_SIM_FAULT_START", fault.from);
     let seeds = first..first + setting("FIFO_RETAIN_SIM_FAULT_SEEDS", SEEDS);
     for seed in seeds {
         fifo_retain::plant(&on);

@@ -152,10 +152,12 @@ impl Life {
         let is_shift = |rule: &Rule| matches!(rule.effect, Effect::ShiftDate { .. } | Effect::HideDate);
         let is_on_list =
             |rule: &Rule| !matches!(rule.when.operation, Some(operation) if operation != Operation::List);
+        let cuts = |rule: &Rule| matches!(rule.effect, Effect::Cut { .. }) && is_on_list(rule);
         let is_late = |rule: &Rule| matches!(rule.effect, Effect::ActLate { .. });
         let mut judges = self.judges();
         judges.dates_are_wrong = state.faults.rules.iter().any(is_shift) || state.world.stamps_ahead_s != 0;
         judges.cut_lists(state.world.list_limit_ms.is_some() && !self.is_old_fifo, self.clock.now());
+        judges.lists_may_be_cut = state.faults.rules.iter().any(cuts);
         judges.lists_are_disturbed |= state.faults.rules.iter().any(is_on_list);
         judges.writes_were_late |= state.faults.rules.iter().any(is_late);
         judges.bodies_are_dropped = state.faults.rules.iter().any(is_drop);

@@ -9,7 +9,6 @@ use crate::apply::timing::{CLOCK_SKEW_MAX, SETTLE, STORE_RECHECK, STUCK_RECHECK,
 use crate::apply::upload::check::{Fault, check, moving, stuck};
 use crate::apply::upload::moving::{STUCK_AFTER_DEFAULT, Upload, Which};
 use crate::apply::upload::slots::{Slot, SlotPriority};
-
 use crate::apply::vm::{Start, VmRun, WaitError};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::standing::VmView;

@@ -137,5 +137,6 @@ pub(super) const FAULTS: &[Fault] = &[
                 "if let Some(reason) = state.closed.as_ref().filter(|_| !(PLANTED && kind == ActionKind::DeleteCloud)) {",
             ),
         ],
-    ),
+    )
+    .from(370),
 ];

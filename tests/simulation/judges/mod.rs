@@ -75,6 +75,8 @@ pub(crate) struct Judges {
     /// Whether the list is always cut, so that VMs are read one by one, or was until just now.
     lists_are_cut: bool,
     lists_cut_at: Option<DateTime<Utc>>,
+    /// Whether a proxy cuts answers just now, so that a run may come to read VMs one by one.
+    pub(crate) lists_may_be_cut: bool,
     /// When each process last sent a create that no reading can show, by machine and VM.
     pub(crate) unproven_at: BTreeMap<(usize, Uuid), DateTime<Utc>>,
     /// Chains that each machine has lost, in whichever runs, since a person last lifted its safety stop.
@@ -207,10 +209,10 @@ impl Judges {
         self.lists_are_cut = are_cut;
     }
 
-    /// Says whether nothing proves what a write without a condition is decided on: lists are cut, or were in this run.
+    /// Says whether nothing proves what a write without a condition is decided on: lists are cut, or may have been in this run.
     fn is_blind(&self, asked: &RequestRecord) -> bool {
         let was_near = self.lists_cut_at.is_some_and(|at| self.right - at < TimeDelta::hours(6));
-        asked.if_match.is_none() && (self.lists_are_cut || was_near)
+        asked.if_match.is_none() && (self.lists_are_cut || self.lists_may_be_cut || was_near)
     }
 
     /// Judges that a delete is sent at all, by the notes that its machine holds.
