@@ -1,4 +1,6 @@
 use super::{Backup, BackupId};
+use std::collections::HashSet;
+use std::iter::successors;
 use std::ops::Index;
 use std::slice;
 use std::sync::OnceLock;
@@ -52,6 +54,13 @@ impl Backups {
     pub fn parent_position(&self, position: usize) -> Option<usize> {
         let find = |backup: &Backup| backup.parent.and_then(|parent| self.position(parent));
         self.parents.get_or_init(|| self.records.iter().map(find).collect())[position]
+    }
+
+    /// Gives the positions of a backup and of all that it descends from, each once, also where parents are a loop.
+    pub fn chain_from(&self, position: usize) -> impl Iterator<Item = usize> {
+        let mut seen = HashSet::new();
+        let steps = successors(Some(position), |&at| self.parent_position(at));
+        steps.take_while(move |&at| seen.insert(at))
     }
 
     pub fn get(&self, id: BackupId) -> Option<&Backup> {

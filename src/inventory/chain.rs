@@ -2,7 +2,6 @@
 
 use super::{Backup, BackupId, Backups};
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 /// The way from a backup back to the full one that it rests on, in storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,17 +27,11 @@ pub enum ChainEnd {
 
 /// Walks from a backup to the full one that it rests on; `None` when there is no such backup.
 pub fn chain_of(backups: &Backups, id: BackupId) -> Option<Chain<'_>> {
-    let mut steps = vec![backups.get(id)?];
-    let mut seen = BTreeSet::from([id]);
-    let mut next = steps[0].parent;
-    let end = loop {
-        let Some(parent) = next else { break ChainEnd::Full };
-        if !seen.insert(parent) {
-            break ChainEnd::Loop(parent);
-        }
-        let Some(backup) = backups.get(parent) else { break ChainEnd::Missing(parent) };
-        steps.push(backup);
-        next = backup.parent;
+    let steps: Vec<&Backup> = backups.chain_from(backups.position(id)?).map(|at| &backups[at]).collect();
+    let end = match steps.last()?.parent {
+        None => ChainEnd::Full,
+        Some(parent) if backups.contains(parent) => ChainEnd::Loop(parent),
+        Some(parent) => ChainEnd::Missing(parent),
     };
     Some(Chain { steps, end })
 }

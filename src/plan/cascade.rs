@@ -31,17 +31,12 @@ impl<'a> CascadeCosts<'a> {
         let backups = &vm.backups;
         let mut is_restorable = vec![false; backups.len()];
         let view = VmView::new(vm, policy, now);
-        view.backups.iter().for_each(|backup| is_restorable[backup.position] = backup.restorable);
+        view.backups.iter().for_each(|backup| is_restorable[backup.position] = backup.is_restorable());
         let mut lost = vec![(0, 0); backups.len()];
-        // Each counts once for all that it descends from; a walk in a loop ends where it comes to one a second time.
-        let mut counted_for = vec![usize::MAX; backups.len()];
-        for (first, &is_restorable) in is_restorable.iter().enumerate() {
-            let mut step = Some(first);
-            while let Some(at) = step.filter(|&at| counted_for[at] != first) {
-                counted_for[at] = first;
+        for (first, is_restorable) in is_restorable.into_iter().enumerate() {
+            for at in backups.chain_from(first) {
                 lost[at].0 += usize::from(is_restorable);
                 lost[at].1 += 1;
-                step = backups.parent_position(at);
             }
         }
         Self { backups, lost }
@@ -133,7 +128,7 @@ mod tests {
                         next.extend(children.map(|child| child.id).filter(|&child| lost.insert(child)));
                     }
                     let restorable =
-                        view.backups.iter().filter(|it| it.restorable && lost.contains(&it.id()));
+                        view.backups.iter().filter(|it| it.is_restorable() && lost.contains(&it.id()));
                     let cost = costs.of(id);
                     let walked = (restorable.count(), lost.len() - 1);
                     prop_assert_eq!((cost.restorable, cost.descendants), walked);

@@ -258,7 +258,7 @@ fn delete_local(view: &VmView<'_>, backup: &BackupView<'_>, after: Option<&Creat
     }
     let reason = match after {
         Some(create) => format!("once the new {} is complete", create.tier),
-        None if backup.restorable => "no longer needed as a parent".to_owned(),
+        None if backup.is_restorable() => "no longer needed as a parent".to_owned(),
         None => match view.newest_restorable().filter(|_| view.is_superseded(backup)) {
             Some(newest) => format!("superseded: the newer {} can be restored", name_of(view, newest)),
             None => "superseded: a newer snapshot is kept".to_owned(),
@@ -284,7 +284,7 @@ fn deletes_from_storage(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Act
             tier: view.tier(backup.tier?).name.to_string(),
             taken: view.zone.moment(backup.taken),
             size_bytes: backup.backup.size_bytes(),
-            reason: last_kept.remove(&backup.id())?.reason,
+            reason: last_kept.remove(&backup.id())?.1,
         }))
     };
     expired.deletes.iter().filter_map(delete).collect()

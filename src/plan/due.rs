@@ -141,7 +141,7 @@ pub fn unsatisfied(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<(Tie
         .filter(|&(tier, since)| {
             !view.not_future_dated().any(|backup| {
                 backup.tier.is_some_and(|own| own <= tier)
-                    && (backup.restorable || backup.standing.is_running())
+                    && (backup.is_restorable() || backup.standing.is_running())
                     && backup.taken >= since
             })
         })

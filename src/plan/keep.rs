@@ -117,7 +117,7 @@ pub(super) fn local(view: &VmView<'_>) -> Vec<Option<Keep>> {
     // Storage cannot give that moment back and the snapshot can. Only the newest is kept; older ones would eat the quota. One
     // that never got as far as a snapshot does not take the place of an older one that did.
     let lost = |backup: &&BackupView<'_>| {
-        let is_lost = !backup.restorable && !backup.standing.is_running();
+        let is_lost = !backup.is_restorable() && !backup.standing.is_running();
         backup.tier.is_some() && backup.backup.holds_snapshot() && is_lost
     };
     if let Some(backup) = view.not_future_dated().rev().find(lost).filter(|it| !view.is_superseded(it)) {
@@ -162,7 +162,7 @@ fn stored(view: &VmView<'_>, local: &[Option<Keep>]) -> Vec<Option<Keep>> {
             Some(_) => enter(&mut keeps, at, Keep::Local),
             None => {}
         }
-        if !backup.restorable && !view.is_superseded(backup) {
+        if !backup.is_restorable() && !view.is_superseded(backup) {
             enter(&mut keeps, at, Keep::NothingNewer);
         }
     }
@@ -184,7 +184,7 @@ fn stored(view: &VmView<'_>, local: &[Option<Keep>]) -> Vec<Option<Keep>> {
 fn evidence(view: &VmView<'_>, keeps: &mut [Option<Keep>]) {
     let is_young = |backup: &&BackupView<'_>| view.now - backup.taken < EVIDENCE_AGE_MAX;
     let mut open: Vec<&BackupView<'_>> = view.backups.iter().filter(is_young).collect();
-    open.retain(|backup| !backup.restorable && keeps[backup.position].is_none());
+    open.retain(|backup| !backup.is_restorable() && keeps[backup.position].is_none());
     open.iter().for_each(|backup| keeps[backup.position] = Some(Keep::Evidence));
     let mut is_changed = true;
     while std::mem::replace(&mut is_changed, false) {

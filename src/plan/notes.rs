@@ -140,7 +140,7 @@ fn expired_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Note> {
 /// Gives what is to be reported of how a backup stands; `None` for one that can be restored.
 fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) -> Option<Note> {
     let is_unverified = tells_files && lacks(backup.backup).is_some();
-    if backup.standing == Standing::Completed && backup.restorable && !is_unverified {
+    if backup.is_restorable() && !is_unverified {
         return None;
     }
     let name = name_of(view, backup);
@@ -161,8 +161,8 @@ fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) 
             let until = time_text(view, backup.taken + view.policy.stuck_after);
             unverified(&name, backup, &format!("in progress until {until}"))
         }
-        Standing::Completed if backup.restorable => unverified(&name, backup, "completed"),
-        Standing::Completed => {
+        Standing::Restorable | Standing::Unreadable => unverified(&name, backup, "completed"),
+        Standing::Unrestorable => {
             let why = if backup.is_on_broken_chain { "broken" } else { "missing or not completed" };
             let text = format!("the {name} cannot be restored: a backup that it is based on is {why}");
             (NoteCode::Unrestorable, text)
@@ -189,13 +189,8 @@ fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) 
 }
 
 fn unverified(name: &str, backup: &BackupView<'_>, counts_as: &str) -> (NoteCode, String) {
-    let missing = match lacks(backup.backup) {
-        Some(MissingFileInfo::Files) => "lists no stored file",
-        Some(MissingFileInfo::Size) => "reports no size for a stored file",
-        Some(MissingFileInfo::Checksum) => "reports no checksum for a stored file",
-        None => "does not say whether it is whole",
-    };
-    let missing = format!("FiFo {missing}, unlike for earlier backups");
+    let lacks = if lacks(backup.backup) == Some(MissingFileInfo::Size) { "size" } else { "checksum" };
+    let missing = format!("FiFo reports no {lacks} for a stored file, unlike for earlier backups");
     let text = format!("the {name} is marked as completed, but {missing}; it counts as {counts_as}");
     (NoteCode::Unverified, text)
 }

@@ -12,11 +12,13 @@ use crate::policy::TierIndex;
 /// take an increment on a failed upload, which can never be restored.
 pub fn parent_for<'v, 'a>(view: &'v VmView<'a>, tier: TierIndex) -> Option<&'v BackupView<'a>> {
     let from = view.tier(tier).kind.parents()?;
+    let mut coarsest_newer = TierIndex::MAX;
     view.restorable().rev().find(|candidate| {
-        let is_full_of_tier = |own| own == tier && candidate.backup.parent.is_none();
-        let may_be = |own: &TierIndex| from.contains(own) || is_full_of_tier(*own);
-        let Some(own) = candidate.tier.filter(may_be) else { return false };
-        candidate.backup.local == LocalState::Present && !view.is_outdated(candidate, own)
+        let Some(own) = candidate.tier else { return false };
+        let is_outdated = coarsest_newer < own;
+        coarsest_newer = coarsest_newer.min(own);
+        let may_be = from.contains(&own) || own == tier && candidate.backup.parent.is_none();
+        may_be && !is_outdated && candidate.backup.local == LocalState::Present
     })
 }
 

@@ -1,7 +1,7 @@
 //! Plans VM after VM, so that no more than one of them has to be in memory.
 
 use super::audit;
-use super::changeset::{Action, FORMAT, Plan, PolicyRef, Status, Summary, TOOL, VmPlan};
+use super::changeset::{Action, FORMAT, Plan, PolicyRef, SnapshotUsage, Status, Summary, TOOL, VmPlan};
 use super::decide::{decide_under, untouched, without_policy};
 use super::due::Occurrences;
 use super::fingerprint::fingerprint;
@@ -151,28 +151,24 @@ pub(crate) fn sort_key<'n>(
 }
 
 fn summary(vms: &[VmPlan]) -> Summary {
-    let mut summary = Summary::default();
-    for vm in vms {
-        summary.unmanaged = summary.unmanaged.plus(vm.unmanaged);
-        summary.stored += vm.stored;
-        for action in vm.due_actions() {
-            summary.create += usize::from(action.is_create());
-            summary.delete_local += usize::from(action.is_local_delete());
-            summary.delete_cloud += usize::from(action.is_cloud_delete());
-        }
-        match vm.status {
-            Status::Changes if vm.is_suspended() => summary.suspended += 1,
-            Status::Changes => {}
-            Status::Fault => summary.fault += 1,
-            Status::Unreadable => summary.unreadable += 1,
-            Status::Conflict => summary.conflict += 1,
-            Status::Blocked => summary.blocked += 1,
-            Status::Waiting => summary.waiting += 1,
-            Status::Unprotected => summary.unprotected += 1,
-            Status::UpToDate => summary.up_to_date += 1,
-        }
+    let count = |is_of: &dyn Fn(&VmPlan) -> bool| vms.iter().filter(|vm| is_of(vm)).count();
+    let with = |status| count(&|vm| vm.status == status);
+    let actions = || vms.iter().flat_map(VmPlan::due_actions);
+    Summary {
+        create: actions().filter(|action| action.is_create()).count(),
+        delete_local: actions().filter(|action| action.is_local_delete()).count(),
+        delete_cloud: actions().filter(|action| action.is_cloud_delete()).count(),
+        up_to_date: with(Status::UpToDate),
+        waiting: with(Status::Waiting),
+        blocked: with(Status::Blocked),
+        unprotected: with(Status::Unprotected),
+        conflict: with(Status::Conflict),
+        fault: with(Status::Fault),
+        unreadable: with(Status::Unreadable),
+        suspended: count(&|vm| vm.status == Status::Changes && vm.is_suspended()),
+        stored: vms.iter().map(|vm| vm.stored).sum(),
+        unmanaged: vms.iter().map(|vm| vm.unmanaged).fold(SnapshotUsage::default(), SnapshotUsage::plus),
     }
-    summary
 }
 
 /// Makes the plan of a VM that is left out, because what was planned for it breaks these rules. Its note has all that a person

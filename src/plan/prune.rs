@@ -170,10 +170,11 @@ fn children_first<'v, 'a>(view: &'v VmView<'a>, expired: &[&'v BackupView<'a>]) 
     (0..backups.len()).filter_map(|at| backups.parent_position(at)).for_each(|parent| waits_for[parent] += 1);
     let mut by_position: Vec<Option<&'v BackupView<'a>>> = vec![None; backups.len()];
     for &backup in expired {
-        let can_go = may_go(view, backup) && (backup.restorable || !is_whole[backup.position]);
+        let can_go = may_go(view, backup) && (backup.is_restorable() || !is_whole[backup.position]);
         by_position[backup.position] = can_go.then_some(backup);
     }
-    let rank = |backup: &BackupView<'_>| -> Rank { Reverse((backup.restorable, backup.taken, backup.id())) };
+    let rank =
+        |backup: &BackupView<'_>| -> Rank { Reverse((backup.is_restorable(), backup.taken, backup.id())) };
     let free = by_position.iter().flatten().filter(|backup| waits_for[backup.position] == 0);
     let mut ready: BinaryHeap<Rank> = free.map(|backup| rank(backup)).collect();
     let mut ordered = Vec::new();

@@ -4,6 +4,7 @@ use super::request::{Prune, Request};
 use crate::inventory::{Backup, BackupId, Backups, MissingFileInfo, RecordedState, Vm, restorable};
 use crate::policy::{Policies, Policy, Tier, TierIndex, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 /// How far a timestamp may lie ahead of the plan's instant before it is taken for wrong.
 pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
@@ -20,9 +21,14 @@ pub const STREAM_BYTES_MIN: u64 = 100;
 /// What "newer" compares: the timestamp, and on a tie the UUID, so that plans do not depend on any order.
 type AgeKey = (DateTime<Utc>, BackupId);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a backup stands, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
-    Completed,
+    /// It and every ancestor up to a full one are there and completed, and none is known to be broken.
+    Restorable,
+    /// Complete itself, but something that it depends on is missing or not complete.
+    Unrestorable,
     Failed,
     /// FiFo says completed, and there is next to nothing in it.
     Hollow,
@@ -34,6 +40,8 @@ pub enum Standing {
     Unverified,
     /// FiFo says completed, and its stored objects are known to be broken.
     Broken,
+    /// Its record has no timestamp: the remains of one that was deleted while it uploaded. No view has it.
+    Unreadable,
 }
 
 impl Standing {
@@ -56,8 +64,6 @@ pub struct BackupView<'a> {
     /// `None` is unmanaged.
     pub tier: Option<TierIndex>,
     pub standing: Standing,
-    /// Whether it and every ancestor up to a full one are there and completed, and none is known to be broken.
-    pub restorable: bool,
     /// Whether it is broken, or hangs on a broken one, or a broken one hangs on it: then nothing of it is deleted.
     pub is_on_broken_chain: bool,
     /// Its position among [the VM's backups](crate::inventory::Backups::position).
@@ -72,7 +78,6 @@ impl<'a> BackupView<'a> {
         backup: &'a Backup,
         position: usize,
         standing: Standing,
-        restorable: bool,
         policy: &Policy,
         now: DateTime<Utc>,
     ) -> Option<Self> {
@@ -82,11 +87,14 @@ impl<'a> BackupView<'a> {
             taken,
             tier: policy.tier_of(backup.comment.as_deref()),
             standing,
-            restorable,
             is_on_broken_chain: false,
             position,
             is_future_dated: taken - now > FUTURE_TOLERANCE,
         })
+    }
+
+    pub fn is_restorable(&self) -> bool {
+        self.standing == Standing::Restorable
     }
 
     /// Says whether its timestamp is too far ahead to count yet and near enough for its time to be waited for.
@@ -115,10 +123,6 @@ pub struct VmView<'a> {
     pub zone: &'a Zone,
     /// Its backups, oldest first. Records without a timestamp are not among them: nothing may rest on those.
     pub backups: Vec<BackupView<'a>>,
-    /// The newest backup that can be restored, by its index in `backups`; a future-dated one does not count.
-    newest_restorable: Option<usize>,
-    /// The same of each tier, as [`BackupView::age_key`].
-    newest_by_tier: Vec<Option<AgeKey>>,
     /// Whether it takes into account that something is known to be broken.
     has_findings: bool,
 }
@@ -148,21 +152,21 @@ impl<'a> VmView<'a> {
         let judge = |backup: &Backup| {
             let standing = standing(backup, backup.timestamp?, tells_files, policy, now);
             let is_broken = has_findings && backup.is_broken;
-            let is_called_good = matches!(standing, Standing::Completed | Standing::Unverified);
+            let is_called_good = matches!(standing, Standing::Restorable | Standing::Unverified);
             Some(if is_broken && is_called_good { Standing::Broken } else { standing })
         };
         let standings: Vec<Option<Standing>> = vm.backups.values().map(judge).collect();
-        let is_good: Vec<bool> = standings.iter().map(|it| *it == Some(Standing::Completed)).collect();
+        let is_good: Vec<bool> = standings.iter().map(|it| *it == Some(Standing::Restorable)).collect();
         let restorable = restorable(&vm.backups, &is_good);
-        let view_of = |(position, (standing, restorable)): (usize, (Option<Standing>, bool))| {
-            BackupView::new(&vm.backups[position], position, standing?, restorable, policy, now)
+        let view_of = |(position, standing): (usize, Option<Standing>)| {
+            let is_lost = is_good[position] && !restorable[position];
+            let standing = if is_lost { Standing::Unrestorable } else { standing? };
+            BackupView::new(&vm.backups[position], position, standing, policy, now)
         };
         let mut backups: Vec<BackupView<'a>> =
-            standings.into_iter().zip(restorable).enumerate().filter_map(view_of).collect();
+            standings.into_iter().enumerate().filter_map(view_of).collect();
         backups.sort_unstable_by_key(BackupView::age_key);
-        let (newest_restorable, newest_by_tier) = newest(policy, &backups);
-        let zone = &policy.zone;
-        Self { vm, policy, now, prune, zone, backups, newest_restorable, newest_by_tier, has_findings }
+        Self { vm, policy, now, prune, zone: &policy.zone, backups, has_findings }
     }
 
     /// Takes one of several policies, which may be of several zones.
@@ -178,18 +182,15 @@ impl<'a> VmView<'a> {
     /// Returns the same VM with one more backup, which FiFo does not have yet, and which [`VmView::get`] does not find; `None`
     /// where it has no timestamp.
     pub(super) fn with_new<'b>(&'b self, new: &'b Backup) -> Option<VmView<'b>> {
-        let standing = standing(new, new.timestamp?, tells_files(self.vm), self.policy, self.now);
-        let is_chain_good = new.parent.is_none_or(|id| self.get(id).is_some_and(|parent| parent.restorable));
-        let restorable = standing == Standing::Completed && is_chain_good;
-        let position = self.vm.backups.len();
-        let new = BackupView::new(new, position, standing, restorable, self.policy, self.now)?;
-        let mut backups: Vec<BackupView<'b>> = Vec::with_capacity(self.backups.len() + 1);
+        let mut standing = standing(new, new.timestamp?, tells_files(self.vm), self.policy, self.now);
+        let is_chain_good = new.parent.is_none_or(|id| self.get(id).is_some_and(BackupView::is_restorable));
+        if standing == Standing::Restorable && !is_chain_good {
+            standing = Standing::Unrestorable;
+        }
+        let new = BackupView::new(new, self.vm.backups.len(), standing, self.policy, self.now)?;
         let older = self.backups.partition_point(|backup| backup.age_key() < new.age_key());
-        backups.extend(self.backups[..older].iter().cloned());
-        backups.push(new);
-        backups.extend(self.backups[older..].iter().cloned());
-        let (newest_restorable, newest_by_tier) = newest(self.policy, &backups);
-        Some(VmView { backups, newest_restorable, newest_by_tier, ..*self })
+        let (older, newer) = self.backups.split_at(older);
+        Some(VmView { backups: [older, &[new], newer].concat(), ..*self })
     }
 
     /// Gives the backups that the rules may rest on: those whose timestamp can be believed, oldest first.
@@ -199,17 +200,12 @@ impl<'a> VmView<'a> {
 
     /// Gives the believable backups that can be restored, oldest first.
     pub fn restorable(&self) -> impl DoubleEndedIterator<Item = &BackupView<'a>> {
-        self.not_future_dated().filter(|backup| backup.restorable)
+        self.not_future_dated().filter(|backup| backup.is_restorable())
     }
 
     /// Gives the newest believable backup that can be restored, of whatever tier or none.
     pub fn newest_restorable(&self) -> Option<&BackupView<'a>> {
-        self.newest_restorable.map(|index| &self.backups[index])
-    }
-
-    /// Returns whether a restorable backup of a coarser tier is newer than a backup of this tier.
-    pub(super) fn is_outdated(&self, backup: &BackupView<'_>, tier: TierIndex) -> bool {
-        self.newest_by_tier[..tier].iter().flatten().any(|coarser| *coarser > backup.age_key())
+        self.restorable().next_back()
     }
 
     pub fn is_superseded(&self, backup: &BackupView<'_>) -> bool {
@@ -235,41 +231,17 @@ impl<'a> VmView<'a> {
     }
 }
 
-/// Finds the newest believable backup that can be restored, of all and of each tier, in a list that is oldest first.
-fn newest(policy: &Policy, backups: &[BackupView<'_>]) -> (Option<usize>, Vec<Option<AgeKey>>) {
-    let mut newest = None;
-    let mut by_tier = vec![None; policy.tiers.len()];
-    for (index, backup) in backups.iter().enumerate().filter(|(_, it)| it.restorable && !it.is_future_dated) {
-        newest = Some(index);
-        if let Some(tier) = backup.tier {
-            by_tier[tier] = Some(backup.age_key());
-        }
-    }
-    (newest, by_tier)
-}
-
 /// Says by [position](Backups::position) which backups are broken, hang on a broken one, or have one that hangs on them.
 fn on_broken_chains(backups: &Backups) -> Vec<bool> {
-    let mut children = vec![Vec::new(); backups.len()];
-    for at in 0..backups.len() {
-        backups.parent_position(at).into_iter().for_each(|parent| children[parent].push(at));
-    }
-    let broken: Vec<usize> = (0..backups.len()).filter(|&at| backups[at].is_broken).collect();
-    let (mut above, mut found) = (vec![false; backups.len()], vec![false; backups.len()]);
-    // Each backup once, also where parents are a loop.
-    for &at in &broken {
-        let mut step = Some(at);
-        while let Some(at) = step.filter(|&at| !std::mem::replace(&mut above[at], true)) {
-            step = backups.parent_position(at);
+    let mut found = vec![false; backups.len()];
+    for first in 0..backups.len() {
+        let chain: Vec<usize> = backups.chain_from(first).collect();
+        found[first] |= chain.iter().any(|&at| backups[at].is_broken);
+        if backups[first].is_broken {
+            chain.iter().for_each(|&at| found[at] = true);
         }
     }
-    let mut below = broken;
-    while let Some(at) = below.pop() {
-        if !std::mem::replace(&mut found[at], true) {
-            below.append(&mut children[at]);
-        }
-    }
-    found.iter().zip(above).map(|(&found, above)| found || above).collect()
+    found
 }
 
 /// Says whether FiFo tells the size and checksum of every file of some completed backup of a VM, each by itself.
@@ -290,7 +262,7 @@ fn has_files(backup: &Backup) -> bool {
     !backup.files.is_empty() && backup.record_size_bytes.is_none() && !backup.has_record_checksum
 }
 
-/// Judges one backup; `tells_files` as of [`tells_files`].
+/// Judges one backup by itself: what it depends on is taken to be good; `tells_files` as of [`tells_files`].
 fn standing(
     backup: &Backup,
     taken: DateTime<Utc>,
@@ -306,7 +278,7 @@ fn standing(
         RecordedState::Completed if tells_files && !is_overdue && lacks(backup).is_some() => {
             Standing::Unverified
         }
-        RecordedState::Completed => Standing::Completed,
+        RecordedState::Completed => Standing::Restorable,
         RecordedState::Failed => Standing::Failed,
         RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) if is_overdue => {
             Standing::Stuck

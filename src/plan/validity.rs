@@ -22,8 +22,7 @@ pub(super) fn valid_until(
     decided: &VmPlan,
     earliest: Option<DateTime<Utc>>,
 ) -> Option<DateTime<Utc>> {
-    let mut points = Vec::new();
-    turning_points(view, occurrences, &mut |point| points.push(point));
+    let mut points = turning_points(view, occurrences);
     points.retain(|point| earliest.is_none_or(|earliest| *point < earliest));
     points.sort_unstable();
     points.dedup();
@@ -42,24 +41,17 @@ fn behind(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> TimeDelta {
 
 /// Returns the next instant at which the input of a decision changes with time alone; `None` where it never does.
 pub(crate) fn next_turning_point(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Option<DateTime<Utc>> {
-    let mut next: Option<DateTime<Utc>> = None;
-    turning_points(view, occurrences, &mut |point| next = Some(next.map_or(point, |next| next.min(point))));
-    next
+    turning_points(view, occurrences).into_iter().min()
 }
 
 /// Finds the instants at which the input of a decision changes with time alone, in any order.
-fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, found: &mut dyn FnMut(DateTime<Utc>)) {
+fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<Utc>> {
     let (vm, policy, now) = (view.vm, view.policy, view.now);
-    if let Some(without) = view.without_findings() {
-        turning_points(&without, occurrences, found);
-    }
+    let without = view.without_findings();
+    let mut found = without.map_or_else(Vec::new, |without| turning_points(&without, occurrences));
     let behind = behind(view, occurrences);
     // What has passed changes nothing any more, and of most backups all has passed.
-    let mut push = |point: DateTime<Utc>| {
-        if point > now {
-            found(point);
-        }
-    };
+    let mut push = |point: DateTime<Utc>| found.extend((point > now).then_some(point));
     let tiers = 0..policy.tiers.len();
     for tier in tiers.clone() {
         occurrences.next(tier, vm.id).into_iter().for_each(|due| push(due + behind));
@@ -72,7 +64,7 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, found: &mut 
             push(backup.taken + policy.stuck_after);
             push(backup.taken - policy.stuck_after + TICK);
         }
-        if !backup.restorable {
+        if !backup.is_restorable() {
             push(backup.taken + EVIDENCE_AGE_MAX);
         }
         if backup.taken > now {
@@ -101,4 +93,5 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, found: &mut 
     if let Some(suspend) = &policy.suspend {
         push(suspend.until_instant);
     }
+    found
 }

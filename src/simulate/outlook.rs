@@ -2,6 +2,7 @@
 
 use super::Scenario;
 use super::engine::Engine;
+use super::tally::in_threads;
 use super::world::SimulatedVm;
 use crate::inventory::{BackupId, Vm};
 use crate::plan::keep::Keeps;
@@ -36,9 +37,13 @@ pub struct HeavyTier {
 /// Finds the tiers that hold far more than they keep. One that holds more and more, since it or a tier that is taken from it keeps
 /// all, is none of these.
 pub fn heavy_tiers(policies: &Policies) -> Vec<HeavyTier> {
+    in_threads(policies.iter().as_slice(), heavy_tiers_of).concat()
+}
+
+fn heavy_tiers_of(policies: &[Policy]) -> Vec<HeavyTier> {
     let mut peaks = Peaks::default();
     let mut found = Vec::new();
-    for policy in policies.iter() {
+    for policy in policies {
         for (index, tier) in policy.tiers.iter().enumerate() {
             let Some(keep) = tier.keep.map(NonZeroU32::get).filter(|_| !grows(policy, index)) else {
                 continue;
@@ -133,12 +138,9 @@ pub fn expiry_dates(vm: &Vm, policy: &Policy, from: DateTime<Utc>) -> BTreeMap<B
         Keeps::of(&view).expired(&view).into_iter().map(|backup| backup.id()).collect()
     };
     let expired = expired_at(vm, from);
-    let is_managed = |id: &BackupId| {
-        let backup = vm.backups.get(*id).filter(|backup| backup.timestamp.is_some());
-        backup.is_some_and(|backup| policy.tier_of(backup.comment.as_deref()).is_some())
-    };
-    let mut open: Vec<BackupId> =
-        vm.backups.keys().filter(|id| is_managed(id) && !expired.contains(id)).collect();
+    let managed = VmView::new(vm, policy, from).backups.into_iter().filter(|backup| backup.tier.is_some());
+    let mut open: Vec<BackupId> = managed.map(|backup| backup.id()).collect();
+    open.retain(|id| !expired.contains(id));
     let scenario = Scenario::new(from, EXPIRY_DAYS);
     let (mut last_run, mut runs) = (None, 0);
     Engine::new(policy, &scenario).play(&mut SimulatedVm::new(vm, policy, &scenario), |vm, now| {

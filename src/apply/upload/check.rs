@@ -64,15 +64,15 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         return bad(format!("backup {ancestor}, which a restore of it needs, is missing"));
     }
     match judged.standing {
-        Standing::Completed if judged.restorable => None,
-        Standing::Completed => bad("a backup that a restore of it needs is no longer usable".to_owned()),
+        Standing::Restorable => None,
+        Standing::Unrestorable => bad("a backup that a restore of it needs is no longer usable".to_owned()),
         Standing::Hollow => bad(hollow_text(backup, policy)),
         Standing::Broken => bad("its stored objects are broken".to_owned()),
         Standing::Unverified => {
             let is_size = backup.missing_file_info() == Some(MissingFileInfo::Size);
             Some(Fault::Unverified(if is_size { "size" } else { "checksum" }))
         }
-        Standing::Failed | Standing::Stuck | Standing::InProgress => {
+        Standing::Failed | Standing::Stuck | Standing::InProgress | Standing::Unreadable => {
             bad("it is no longer completed".to_owned())
         }
     }

@@ -7,12 +7,11 @@ mod timeline;
 use super::status::{NextDue, next_due};
 use super::storage::{TierStorage, tier_storage};
 pub use crate::inventory::Restore;
-use crate::inventory::{
-    Backup, BackupId, Backups, Inventory, LocalState, RecordedState, Vm, VmId, along_chains,
-};
+use crate::inventory::{BackupId, Backups, Inventory, LocalState, RecordedState, Vm, VmId, along_chains};
 use crate::plan::due::Occurrences;
 use crate::plan::keep::Keeps;
-use crate::plan::standing::{BackupView, Standing, VmView};
+pub use crate::plan::standing::Standing;
+use crate::plan::standing::VmView;
 use crate::plan::{Action, BackupKind, Expired, Note, Plan, PruneHold, Request, VmPlan};
 use crate::policy::{Name, Policies, Zone};
 use crate::simulate::expiry_dates;
@@ -71,31 +70,13 @@ pub struct BackupExplanation {
     /// Full or incremental, as its record says.
     #[serde(rename = "type")]
     pub kind: BackupKind,
-    pub standing: ReportedStanding,
+    pub standing: Standing,
     pub is_future_dated: bool,
     /// What restoring it fetches from storage; `None` when it cannot be restored from there.
     pub restore: Option<Restore>,
     pub size_bytes: Option<u64>,
     pub local: LocalCopy,
     pub stored: StoredCopy,
-}
-
-/// The state of a backup in one word, by its [`Standing`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReportedStanding {
-    Restorable,
-    /// Complete itself, but something that it depends on is missing or not complete.
-    Unrestorable,
-    Failed,
-    Hollow,
-    Stuck,
-    InProgress,
-    Unverified,
-    /// Its stored objects are known to be broken.
-    Broken,
-    /// Its record has no timestamp: the remains of one that was deleted while it uploaded.
-    Unreadable,
 }
 
 /// A backup's snapshot on the hypervisor.
@@ -184,10 +165,9 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
             let policy = policies.policy_for(vm).one()?;
             Some(VmView::one_of(vm, policies, policy, request))
         });
-        let under = view.as_ref().map(|view| (view, Keeps::of(view)));
-        let under = under.as_ref().map(|(view, keeps)| (*view, keeps));
+        let keeps = view.as_ref().map(Keeps::of);
         let occurrences = view.as_ref().map(|view| Occurrences::new(view.policy, request.due_at));
-        let due = view.as_ref().zip(occurrences.as_ref());
+        let (under, due) = (view.as_ref().zip(keeps.as_ref()), view.as_ref().zip(occurrences.as_ref()));
         VmExplanation {
             uuid: planned.uuid,
             alias: planned.alias.clone(),
@@ -229,11 +209,16 @@ fn backups(vm: &Vm, planned: &VmPlan, under: Option<(&VmView<'_>, &Keeps)>) -> V
     let pruned: BTreeMap<BackupId, &str> = pruned.map(|it| (it.backup, it.reason.as_str())).collect();
     let explain = |(depth, at): (usize, usize)| {
         let backup = &vm.backups[at];
-        let judged = reasons.as_ref().and_then(|reasons| reasons.judged(at));
-        let standing = match (judged, &restores[at]) {
-            (Some(judged), _) => standing(judged),
-            (None, _) if backup.timestamp.is_none() => ReportedStanding::Unreadable,
-            (None, restore) => recorded_standing(backup, restore.is_some_and(|(_, is_good)| is_good)),
+        let judged = under.and_then(|(view, _)| view.get(backup.id));
+        let standing = match (judged, &backup.state) {
+            (Some(judged), _) => judged.standing,
+            _ if backup.timestamp.is_none() => Standing::Unreadable,
+            (_, RecordedState::Completed) if restores[at].is_some_and(|(_, is_good)| is_good) => {
+                Standing::Restorable
+            }
+            (_, RecordedState::Completed) => Standing::Unrestorable,
+            (_, RecordedState::Failed) => Standing::Failed,
+            _ => Standing::InProgress,
         };
         let is_held = backup.holds_snapshot();
         let (local, stored) = match &reasons {
@@ -255,7 +240,7 @@ fn backups(vm: &Vm, planned: &VmPlan, under: Option<(&VmView<'_>, &Keeps)>) -> V
             kind: if backup.parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
             standing,
             is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
-            restore: restores[at].map(|it| it.0).filter(|_| standing == ReportedStanding::Restorable),
+            restore: restores[at].map(|it| it.0).filter(|_| standing == Standing::Restorable),
             size_bytes: backup.size_bytes(),
             local: LocalCopy {
                 is_held,
@@ -306,30 +291,6 @@ pub fn enter_expiry_dates(explained: &mut Explanation, policies: &Policies, inve
         for backup in &mut vm.backups {
             let date = dates.get(&backup.backup);
             backup.stored.not_before = date.map(|date| policies.display_zone().moment(*date));
-        }
-    }
-}
-
-fn standing(judged: &BackupView<'_>) -> ReportedStanding {
-    match judged.standing {
-        Standing::Completed if judged.restorable => ReportedStanding::Restorable,
-        Standing::Completed => ReportedStanding::Unrestorable,
-        Standing::Failed => ReportedStanding::Failed,
-        Standing::Hollow => ReportedStanding::Hollow,
-        Standing::Stuck => ReportedStanding::Stuck,
-        Standing::InProgress => ReportedStanding::InProgress,
-        Standing::Unverified => ReportedStanding::Unverified,
-        Standing::Broken => ReportedStanding::Broken,
-    }
-}
-
-fn recorded_standing(backup: &Backup, is_restorable: bool) -> ReportedStanding {
-    match backup.state {
-        RecordedState::Completed if is_restorable => ReportedStanding::Restorable,
-        RecordedState::Completed => ReportedStanding::Unrestorable,
-        RecordedState::Failed => ReportedStanding::Failed,
-        RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
-            ReportedStanding::InProgress
         }
     }
 }

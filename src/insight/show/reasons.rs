@@ -33,7 +33,6 @@ impl Reason {
 pub(super) struct Reasons<'v, 'a> {
     view: &'v VmView<'a>,
     keeps: &'v Keeps,
-    judged: Vec<Option<&'v BackupView<'a>>>,
     /// Of each that others need: how many of those that stay, and the position of one of these.
     needing: Vec<(usize, usize)>,
     /// How many newer ones of its tier than each restorable one are restorable as well.
@@ -50,8 +49,6 @@ impl<'v, 'a> Reasons<'v, 'a> {
                 needing[parent] = (needing[parent].0 + 1, at);
             }
         }
-        let mut judged = vec![None; backups.len()];
-        view.backups.iter().for_each(|backup| judged[backup.position] = Some(backup));
         let mut seen = vec![0; view.policy.tiers.len()];
         let mut newer = vec![0; backups.len()];
         for backup in view.restorable().rev() {
@@ -59,12 +56,12 @@ impl<'v, 'a> Reasons<'v, 'a> {
             newer[backup.position] = *of_tier;
             *of_tier += 1;
         }
-        Self { view, keeps, judged, needing, newer }
+        Self { view, keeps, needing, newer }
     }
 
     /// Returns a backup as it was judged; `None` for one without a timestamp.
-    pub(super) fn judged(&self, at: usize) -> Option<&'v BackupView<'a>> {
-        self.judged[at]
+    fn judged(&self, at: usize) -> Option<&'v BackupView<'a>> {
+        self.view.get(self.view.vm.backups[at].id)
     }
 
     /// Returns the reason why a backup's snapshot stays on the hypervisor; `None` where there is no snapshot, or none.
@@ -114,7 +111,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
             },
             Keep::Needed => return self.needed(at),
             Keep::Evidence => {
-                let end = self.judged[at].map(|backup| backup.taken + EVIDENCE_AGE_MAX).unwrap_or_default();
+                let end = self.judged(at).map(|backup| backup.taken + EVIDENCE_AGE_MAX).unwrap_or_default();
                 let end = time_text(self.view, end);
                 let why = "it cannot be restored, and is kept for a while as evidence";
                 let until = format!("until {end}, or until what it is based on is deleted");
@@ -154,7 +151,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
             let why = format!("required by {count} backups that are kept");
             return Reason::new("needed", &why, "until these are deleted");
         }
-        let child = match self.judged[one] {
+        let child = match self.judged(one) {
             Some(judged) => name_of(self.view, judged),
             None => format!("backup {}", self.view.vm.backups[one].id.short()),
         };
@@ -162,7 +159,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
     }
 
     fn tier(&self, at: usize) -> Option<&'a Tier> {
-        Some(self.view.tier(self.judged[at]?.tier?))
+        Some(self.view.tier(self.judged(at)?.tier?))
     }
 
     /// Says how many more of its tier have to be taken before one is no longer among so many newest.

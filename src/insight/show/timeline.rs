@@ -54,7 +54,7 @@ pub(super) fn timeline(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<
                 view.not_future_dated()
                     .filter(|backup| backup.tier.is_some_and(|own| own <= tier) && is_of(backup.taken))
             };
-            let (outcome, backup) = if let Some(made) = of_it().find(|backup| backup.restorable) {
+            let (outcome, backup) = if let Some(made) = of_it().find(|backup| backup.is_restorable()) {
                 let is_late = made.taken - began > ON_TIME;
                 (if is_late { DueOutcome::Late } else { DueOutcome::Made }, Some(made.id()))
             } else if let Some(running) = of_it().find(|backup| backup.standing.is_running()) {

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 
 fn judged(policy: Policy, vm: VmBuilder, now: &str) -> VmHealth {
     let policies = Policies::new(vec![policy]);
-    super::overview_of(&policies, &inventory([vm]), at(now)).health.vms.remove(0)
+    super::overview_of(&policies, &inventory([vm]), at(now)).vms.remove(0)
 }
 
 fn chain() -> VmBuilder {
