@@ -1,6 +1,6 @@
 use super::BackupId;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// One backup of a VM, as its record says.
@@ -10,7 +10,6 @@ use std::sync::Arc;
 pub struct Backup {
     pub id: BackupId,
     /// The comment it was created with; by it a policy's tier knows its own.
-    #[serde(serialize_with = "write_shared", deserialize_with = "read_shared")]
     pub comment: Option<Arc<str>>,
     /// When sniffle accepted it, by sniffle's clock, to the microsecond. Missing on the remains of a backup that was
     /// deleted while it uploaded.
@@ -29,14 +28,6 @@ pub struct Backup {
     /// Whether its stored objects are known to be broken, which no record says: `verify` and runs with a store find it.
     #[serde(skip)]
     pub is_broken: bool,
-}
-
-fn write_shared<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
-    text.as_deref().serialize(serializer)
-}
-
-fn read_shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<str>>, D::Error> {
-    Option::<String>::deserialize(deserializer).map(|text| text.map(Into::into))
 }
 
 impl Backup {

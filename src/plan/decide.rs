@@ -39,7 +39,7 @@ pub(super) fn without_policy(vm: &Vm, claims: &Match<'_>) -> VmPlan {
     let Match::Conflict(policies) = claims else {
         return untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"));
     };
-    let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
+    let names: Vec<&str> = policies.iter().map(|policy| &*policy.name).collect();
     let text = format!(
         "claimed by {} with the same priority ({}); give one a higher `priority` or exclude it from the others",
         names.join(" and "),

@@ -62,7 +62,7 @@ impl JudgedVm<'_> {
 impl<'p> Planner<'p> {
     pub fn new(policies: &'p Policies, request: impl Into<Request>) -> Self {
         let request = request.into();
-        let of = |policy: &'p Policy| (policy.name.as_str(), Occurrences::new(policy, request.due_at));
+        let of = |policy: &'p Policy| (&*policy.name, Occurrences::new(policy, request.due_at));
         let occurrences_by_policy = policies.iter().map(of).collect();
         Self { policies, request, occurrences_by_policy, valid_until: None }
     }
@@ -80,7 +80,7 @@ impl<'p> Planner<'p> {
         let &mut Self { policies, request, .. } = self;
         let (mut plan, judged) = match policies.policy_for(vm) {
             Match::One(policy) => {
-                let occurrences = &self.occurrences_by_policy[policy.name.as_str()];
+                let occurrences = &self.occurrences_by_policy[&*policy.name];
                 let view = VmView::one_of(vm, policies, policy, request);
                 let plan = decide_under(&view, occurrences);
                 self.valid_until = valid_until(&view, occurrences, &plan, self.valid_until);

@@ -6,7 +6,6 @@ mod findings;
 mod lint;
 mod load;
 mod model;
-mod name;
 mod pattern;
 mod read;
 mod read_selector;
@@ -21,9 +20,8 @@ pub use cron::ScheduleError;
 pub use findings::{Diagnostic, PolicyErrors, Severity, SourcePosition, render_github, render_text};
 pub use load::{Loaded, SourceFile, load, load_if_any, parse, read_files};
 pub use model::{
-    Match, MissingParent, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
+    Match, MissingParent, Name, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };
-pub use name::Name;
 pub use pattern::Pattern;
 pub use read::is_name;
 pub use schedule::Schedule;

@@ -1,12 +1,16 @@
 //! A policy that has been checked: every value in range, every name resolved.
 
-use super::{Name, Pattern, Schedule, Selector, Zone};
+use super::{Pattern, Schedule, Selector, Zone};
 use crate::inventory::Vm;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 /// Where a tier stands in its policy: 0 is the coarsest.
 pub type TierIndex = usize;
+
+/// The name of a policy or tier, in one place in memory for all VMs that bear it.
+pub type Name = Arc<str>;
 
 /// All the policies of a run, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

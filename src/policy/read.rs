@@ -246,7 +246,7 @@ fn unique_comments(tiers: &[Draft<'_>], report: &Report<'_>) {
 fn coarsest_first(tiers: &[Draft<'_>], report: &Report<'_>) {
     let known = tiers.iter().filter_map(|it| {
         let tier = it.tier.as_ref()?;
-        Some((tier.name.as_str(), tier.schedule.wall_gaps.max, it.fields.span("schedule")))
+        Some((&*tier.name, tier.schedule.wall_gaps.max, it.fields.span("schedule")))
     });
     let known: Vec<(&str, TimeDelta, Span)> = known.collect();
     for pair in known.windows(2) {

@@ -51,7 +51,7 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         return bad("it has no timestamp: it was deleted during its upload".to_owned());
     };
     let backup = judged.backup;
-    let tier = judged.tier.map(|tier| view.tier(tier).name.as_str());
+    let tier = judged.tier.map(|tier| &*view.tier(tier).name);
     if backup.comment.as_deref() != Some(create.comment.as_str()) || tier != Some(create.tier.as_str()) {
         let found = backup.comment.as_ref().map_or("none".to_owned(), |found| format!("`{found}`"));
         return bad(format!("its comment is {found}, not `{}`", create.comment));

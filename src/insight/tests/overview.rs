@@ -25,7 +25,7 @@ fn chain() -> VmBuilder {
 fn each_tier_has_its_own_newest_and_a_failed_one_is_none() {
     let vm = chain().backup(3, "weekly", "2026-11-15 01:00").on(1).failed();
     let tiers = tiers([vm], "2026-11-16 20:00");
-    let shown: Vec<_> = tiers.iter().map(|it| (it.tier.as_str(), it.newest, it.is_up_to_date)).collect();
+    let shown: Vec<_> = tiers.iter().map(|it| (&*it.tier, it.newest, it.is_up_to_date)).collect();
     assert_eq!(
         shown,
         [

@@ -80,7 +80,7 @@ fn healthy_for_sixty_nights(policy: &Policy, time: &str) -> VmBuilder {
     let mut nights: Vec<_> = due_by_night.map(|night| (night, tier(night))).collect();
     nights.reverse();
     nights.retain(|(_, tier)| {
-        let so_many = kept.entry(tier.name.as_str()).or_insert(0);
+        let so_many = kept.entry(&*tier.name).or_insert(0);
         *so_many += 1;
         tier.keep.is_none_or(|keep| *so_many <= keep.get())
     });
