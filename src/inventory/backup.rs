@@ -98,10 +98,8 @@ pub enum MissingFileInfo {
 /// One stored object of a backup. Its name follows from those of the VM, the backup and the disk, and is not kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFile {
-    /// Which of the VM's disks it is of.
     #[serde(default)]
     pub disk: Disk,
-    /// The SHA-1 that FiFo has recorded.
     #[serde(default)]
     pub sha1: Option<[u8; 20]>,
     /// Bytes stored so far.
@@ -123,7 +121,6 @@ pub enum Disk {
 }
 
 impl Disk {
-    /// The length of a UUID.
     const ID: usize = 36;
 
     /// Reads the end of an object's name: what stands behind its last slash and the backup's UUID.
@@ -150,7 +147,6 @@ impl Disk {
     }
 }
 
-/// The `state` of a backup's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordedState {
     /// No state: accepted, and not started (it may never start).

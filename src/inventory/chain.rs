@@ -3,10 +3,9 @@
 use super::{Backup, BackupId, Backups};
 use serde::Serialize;
 
-/// The way from a backup back to the full one that it rests on, in storage.
+/// The way from a backup back to the full one that it rests on, in storage: the backup itself is the first step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain<'a> {
-    /// The backup itself first, then its parent, and so on.
     pub steps: Vec<&'a Backup>,
     pub end: ChainEnd,
 }
@@ -62,11 +61,9 @@ impl Restore {
     }
 }
 
-/// Goes up each chain from its full backup, and returns by [position](Backups::position) what `step` makes of each backup and of
-/// what its parent came to, which for a full one is `begin`. `None` where a step gives it, an ancestor is missing, or there is
-/// a loop.
-///
-/// Takes each backup once, however long the chains are.
+/// Goes up each chain from its full backup, each backup once, and returns by [position](Backups::position) what `step` makes of it
+/// and of what its parent came to, which for a full one is `begin`. `None` where a step gives it, an ancestor is missing, or there
+/// is a loop.
 pub fn along_chains<T: Clone>(
     backups: &Backups,
     begin: T,

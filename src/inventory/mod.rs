@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 pub struct Inventory {
     /// The FiFo it was read from, as base URL without user, password, path or a final slash.
     pub endpoint: String,
-    /// The VMs that could be read whole.
     pub vms: BTreeMap<VmId, Vm>,
     /// The VMs (or list elements that may have been one) that could not be read whole. Nothing is ever done to them.
     pub unreadable: Vec<UnreadableVm>,
@@ -39,7 +38,6 @@ impl Inventory {
 pub struct UnreadableVm {
     /// Its alias, or an empty text where not even that could be read.
     pub alias: String,
-    /// Its UUID, where that could be read.
     pub id: Option<VmId>,
     /// What could not be read, one entry a place: `backups.<uuid>.parent: expected a UUID, found a number`.
     pub problems: Vec<String>,

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfirmedPlan {
-    /// The VMs of the fresh plan with something to do, each with only the actions that the saved plan lists too, doing no
-    /// more than listed and no sooner.
+    /// The VMs of the fresh plan with something to do that the saved plan lists too, each with no more than is listed and no sooner.
     pub vms: Vec<VmPlan>,
     /// What the saved plan lists and is not going to be done, and why; in its order.
     pub skipped: Vec<SkippedVm>,

@@ -11,7 +11,7 @@ use super::note::{Note, NoteCode};
 use super::notes::{backup_notes, name_of, time_text, vm_note};
 use super::parent::{parent_for, yields_empty_increment};
 use super::projection;
-use super::prune::Expired;
+use super::prune::{Expired, PruneHold};
 use super::request::Request;
 use super::standing::{BackupView, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
@@ -51,7 +51,8 @@ pub(super) fn without_policy(vm: &Vm, claims: &Match<'_>) -> VmPlan {
 /// Returns the plan of a VM to which nothing is done, without its fingerprint.
 pub(super) fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
     let stored = vm.backups.values().filter(|backup| backup.state == RecordedState::Completed).count();
-    VmPlan { stored, ..VmPlan::left_alone(Some(vm.id), &vm.alias, status, note) }
+    let (uuid, alias, notes) = (Some(vm.id), vm.alias.clone(), vec![note]);
+    VmPlan { uuid, alias, status, notes, stored, ..VmPlan::default() }
 }
 
 /// Decides what is to be done to a VM under the policy that it belongs to, by its due times. The plan is
@@ -74,7 +75,10 @@ pub(crate) fn decide_under(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> 
         policy: Some(view.policy.name.clone()),
         status: if actions.is_empty() { idle } else { Status::Changes },
         fingerprint: None,
-        refused_deletes: expired.over_limit.filter(|_| suspended.is_none()).map_or(0, |(expired, _)| expired),
+        refused_deletes: match expired.hold {
+            PruneHold::OverLimit(expired, _) if suspended.is_none() => expired,
+            _ => 0,
+        },
         suspended,
         actions,
         notes,

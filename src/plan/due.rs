@@ -29,7 +29,6 @@ pub struct Occurrences<'a> {
 }
 
 impl<'a> Occurrences<'a> {
-    /// Looks up those around an instant.
     pub fn new(policy: &'a Policy, now: DateTime<Utc>) -> Self {
         Self::over(policy, now, now)
     }

@@ -2,7 +2,7 @@
 
 use super::due::cannot_back_up;
 use super::note::{Note, NoteCode};
-use super::prune::Expired;
+use super::prune::{Expired, PruneHold};
 use super::standing::{BackupView, Standing, VmView, lacks, tells_files};
 use crate::inventory::{BackupId, LocalState, MissingFileInfo};
 use crate::policy::{TierIndex, minute_text};
@@ -23,7 +23,6 @@ fn label_of(view: &VmView<'_>, backup: &BackupView<'_>) -> String {
     }
 }
 
-/// Says that a backup is among so many newest of its tier.
 pub(crate) fn newest_text(keep: u32) -> String {
     match keep {
         1 => "the newest of its tier".to_owned(),
@@ -98,13 +97,13 @@ pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<
         }
         notes.extend(standing_note(view, backup, tells_files));
     }
-    notes.extend(expired.over_limit.map(|(expired, limit)| {
+    if let PruneHold::OverLimit(expired, limit) = expired.hold {
         let text = format!(
             "{expired} stored backups would be expired even without those of the last 8 days (limit {limit}), so none is \
              deleted from storage; --allow-mass-prune {expired} lets them go"
         );
-        Note::vm(NoteCode::OverPruneLimit, text)
-    }));
+        notes.push(Note::vm(NoteCode::OverPruneLimit, text));
+    }
     notes.extend(expired_notes(view, expired));
     // A stable sort: within a kind they stay in the order of age.
     notes.sort_by_key(|note| note.code);
@@ -117,7 +116,6 @@ fn expired_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Note> {
     let deleted: BTreeSet<BackupId> = expired.deletes.iter().map(|backup| backup.id()).collect();
     let mut by_tier: BTreeMap<TierIndex, (u32, u64, DateTime<Utc>)> = BTreeMap::new();
     for backup in expired.backups.iter().filter(|backup| !deleted.contains(&backup.id())) {
-        // What is of no tier never expires.
         let Some(tier) = backup.tier else { continue };
         let (count, bytes, _) = by_tier.entry(tier).or_insert((0, 0, backup.taken));
         *count += 1;

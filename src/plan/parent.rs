@@ -28,12 +28,7 @@ pub fn parent_for<'v, 'a>(view: &'v VmView<'a>, tier: TierIndex) -> Option<&'v B
 /// `zfs send` then finds nothing to start from, and FiFo reports the empty result as completed, night after night. So
 /// it is as if there were no parent.
 pub fn yields_empty_increment(view: &VmView<'_>, parent: BackupId) -> bool {
-    last_increment(view, parent).is_some_and(|last| last.standing == Standing::Hollow)
-}
-
-/// Finds the last increment on a backup that FiFo calls completed, whether or not there is anything in it.
-pub(crate) fn last_increment<'v, 'a>(view: &'v VmView<'a>, parent: BackupId) -> Option<&'v BackupView<'a>> {
-    view.backups.iter().rfind(|backup| {
-        backup.backup.parent == Some(parent) && backup.backup.state == RecordedState::Completed
-    })
+    let mut completed = view.backups.iter().filter(|it| it.backup.state == RecordedState::Completed);
+    let last = completed.rfind(|it| it.backup.parent == Some(parent));
+    last.is_some_and(|last| last.standing == Standing::Hollow)
 }

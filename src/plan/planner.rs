@@ -137,7 +137,8 @@ impl Plan {
 
 pub(crate) fn unreadable(vm: &UnreadableVm) -> VmPlan {
     let text = format!("could not be read completely: {}", vm.problems.join("; "));
-    VmPlan::left_alone(vm.id, &vm.alias, Status::Unreadable, Note::vm(NoteCode::Unreadable, text))
+    let (status, notes) = (Status::Unreadable, vec![Note::vm(NoteCode::Unreadable, text)]);
+    VmPlan { uuid: vm.id, alias: vm.alias.clone(), status, notes, ..VmPlan::default() }
 }
 
 /// Returns what VMs are sorted by: alias, then UUID. What is wrong with them distinguishes two unreadable VMs without

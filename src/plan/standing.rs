@@ -21,7 +21,6 @@ pub const STREAM_BYTES_MIN: u64 = 100;
 /// What "newer" compares: the timestamp, and on a tie the UUID, so that plans do not depend on any order.
 type AgeKey = (DateTime<Utc>, BackupId);
 
-/// How a backup stands, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
@@ -116,7 +115,6 @@ impl<'a> BackupView<'a> {
 pub struct VmView<'a> {
     pub vm: &'a Vm,
     pub policy: &'a Policy,
-    /// The plan's instant.
     pub now: DateTime<Utc>,
     pub prune: Prune,
     /// The zone in which times are shown: the policy's, where it is not one of several.

@@ -12,9 +12,7 @@ const AROUND_BYTES: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The policies cannot be used.
     Error,
-    /// They can, but hardly mean what they say.
     Warning,
 }
 

@@ -58,9 +58,7 @@ impl Policies {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match<'a> {
-    /// Exactly one has the highest priority.
     One(&'a Policy),
-    /// None matches.
     Unprotected,
     /// Several have the same highest priority; in the order of their names. Nothing is done to the VM.
     Conflict(Vec<&'a Policy>),

@@ -26,7 +26,6 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), id: text.parse().ok(), regex })
     }
 
-    /// Says whether a text fits, from its beginning to its end.
     pub fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text)
     }

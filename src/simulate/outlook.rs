@@ -3,7 +3,7 @@
 use super::Scenario;
 use super::engine::Engine;
 use super::tally::in_threads;
-use super::world::SimulatedVm;
+use super::world::{SimulatedVm, unknown_vm};
 use crate::inventory::{BackupId, Vm};
 use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
@@ -19,7 +19,6 @@ const RUNS_MAX: usize = 2_000;
 const BEYOND_DAYS: i64 = 400;
 /// Where the nights begin: a Thursday and a first of the month, in seconds since the Unix epoch (2026-01-01).
 const BEGIN_SECS: i64 = 1_767_225_600;
-/// How far expiry dates are looked for.
 const EXPIRY_DAYS: u32 = 400;
 
 /// A tier that at its peak holds more than twice as many backups as its `keep` asks for, since kept ones descend from the others.
@@ -112,16 +111,19 @@ fn most_held(policy: &Policy) -> Vec<usize> {
     let scenario = Scenario { until, ..Scenario::new(from, 0) };
     let mut most = vec![0; policy.tiers.len()];
     let mut runs = 0;
-    Engine::new(policy, &scenario).play(&mut SimulatedVm::unknown(policy, &scenario), |vm, now| {
-        let view = VmView::new(&vm.vm, policy, now);
-        let keeps = Keeps::of(&view);
-        let mut held = vec![0; most.len()];
-        let wanted = view.restorable().filter(|backup| keeps.stored[backup.position].is_some());
-        wanted.filter_map(|backup| backup.tier).for_each(|tier| held[tier] += 1);
-        most.iter_mut().zip(held).for_each(|(most, held)| *most = held.max(*most));
-        runs += 1;
-        if runs < RUNS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
+    Engine::new(policy, &scenario).play(
+        &mut SimulatedVm::new(&unknown_vm(), policy, &scenario),
+        |vm, now| {
+            let view = VmView::new(&vm.vm, policy, now);
+            let keeps = Keeps::of(&view);
+            let mut held = vec![0; most.len()];
+            let wanted = view.restorable().filter(|backup| keeps.stored[backup.position].is_some());
+            wanted.filter_map(|backup| backup.tier).for_each(|tier| held[tier] += 1);
+            most.iter_mut().zip(held).for_each(|(most, held)| *most = held.max(*most));
+            runs += 1;
+            if runs < RUNS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        },
+    );
     most
 }
 

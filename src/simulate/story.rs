@@ -3,7 +3,7 @@
 use super::Scenario;
 use super::engine::Engine;
 use super::tally::{Example, PolicySimulation, Simulation, day_ends, days_of, simulate};
-use super::world::{Day, SimulatedVm};
+use super::world::{Day, SimulatedVm, unknown_vm};
 use crate::inventory::{BackupId, Inventory, Vm};
 use crate::plan::keep::{Keep, Keeps};
 use crate::plan::standing::VmView;
@@ -20,7 +20,6 @@ pub struct Story {
     pub days: Vec<Day>,
     /// Those that were there and those that were made, oldest first.
     pub backups: Vec<StoredBackup>,
-    /// When uploads failed.
     pub failed: Vec<DateTime<Utc>>,
     /// What a day without runs costs; `None` where that cannot be said.
     pub missed_day: Option<MissedDay>,
@@ -50,9 +49,7 @@ pub struct StoredBackup {
     pub local_until: Option<DateTime<Utc>>,
     /// Since when only backups that descend from it keep it.
     pub needed_since: Option<DateTime<Utc>>,
-    /// Since when nothing keeps it.
     pub expired_since: Option<DateTime<Utc>>,
-    /// When it is deleted from storage.
     pub pruned: Option<DateTime<Utc>>,
 }
 
@@ -64,30 +61,26 @@ pub fn simulate_with_stories(
 ) -> (Simulation, Vec<Story>) {
     let Some(inventory) = inventory else {
         // The one VM of each is its example.
-        let told =
-            policies.iter().map(|policy| story(policy, SimulatedVm::unknown(policy, scenario), scenario));
-        let (simulated, stories) = told
-            .zip(policies.iter())
-            .map(|((example, story), policy)| {
-                let days = story.days.clone();
-                (PolicySimulation { policy: policy.name.clone(), vms: 1, days, example }, story)
-            })
-            .unzip();
+        let of_policy = |policy: &Policy| {
+            let (example, story) = story(policy, &unknown_vm(), scenario);
+            let days = story.days.clone();
+            (PolicySimulation { policy: policy.name.clone(), vms: 1, days, example }, story)
+        };
+        let (simulated, stories) = policies.iter().map(of_policy).unzip();
         return (Simulation { from: scenario.from, until: scenario.until, policies: simulated }, stories);
     };
     let simulation = simulate(policies, Some(inventory), scenario);
     let of_policy = |policy: &Policy| {
         let simulated = simulation.policies.iter().find(|simulated| simulated.policy == policy.name)?;
-        let vm: &Vm = inventory.vms.get(&simulated.example.vm?)?;
-        Some(story(policy, SimulatedVm::new(vm, policy, scenario), scenario).1)
+        Some(story(policy, inventory.vms.get(&simulated.example.vm?)?, scenario).1)
     };
     let stories = policies.iter().map(|policy| of_policy(policy).unwrap_or_default()).collect();
     (simulation, stories)
 }
 
-fn story(policy: &Policy, vm: SimulatedVm, scenario: &Scenario) -> (Example, Story) {
+fn story(policy: &Policy, vm: &Vm, scenario: &Scenario) -> (Example, Story) {
     let engine = Engine::new(policy, scenario);
-    let alias = vm.vm.alias.clone();
+    let (alias, vm) = (vm.alias.clone(), SimulatedVm::new(vm, policy, scenario));
     let mut writer = Writer::new(policy, scenario);
     let half = scenario.from + (scenario.until - scenario.from) / 2;
     let mut at_half = None;
@@ -130,7 +123,6 @@ struct Writer<'a> {
     last_run: Option<DateTime<Utc>>,
     places: HashMap<BackupId, usize>,
     backups: Vec<StoredBackup>,
-    /// Those that can still change.
     open: Vec<(BackupId, usize)>,
     failed: Vec<DateTime<Utc>>,
 }

@@ -49,14 +49,10 @@ pub struct Totals {
     /// Backups in storage in the end.
     pub stored: usize,
     pub stored_max: usize,
-    /// The bytes in storage in the end.
     pub stored_bytes: u64,
-    /// The most snapshots on hypervisors on any day.
     pub local_max: usize,
     pub longest_chain: usize,
-    /// The most bytes of a restore of the newest backup.
     pub restore_bytes: u64,
-    /// The greatest age of the newest backup on any day.
     pub newest_age_secs: Option<i64>,
 }
 

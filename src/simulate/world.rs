@@ -18,7 +18,7 @@ pub struct Made {
     pub is_full: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct SimulatedVm {
     /// The working set: all that a decision can read.
     pub(super) vm: Vm,
@@ -27,7 +27,6 @@ pub(super) struct SimulatedVm {
     /// Those of what has left the working set that never expire.
     pub(super) kept_for_ever: HashSet<BackupId>,
     pub(super) made: Vec<Made>,
-    /// When uploads failed.
     pub(super) failed: Vec<DateTime<Utc>>,
     pub(super) pruned: usize,
     sizes: Sizes,
@@ -35,6 +34,7 @@ pub(super) struct SimulatedVm {
     trimmed_to: usize,
 }
 
+/// Makes a VM of which nothing is known, with shares of spreads of 0.
 pub(super) fn unknown_vm() -> Vm {
     Vm { hypervisor: Some(String::new()), state: "running".to_owned(), ..Vm::default() }
 }
@@ -43,7 +43,6 @@ pub(super) fn unknown_vm() -> Vm {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Day {
     pub date: NaiveDate,
-    /// Completed backups in storage.
     pub stored: usize,
     pub local: usize,
     pub stored_bytes: u64,
@@ -53,7 +52,6 @@ pub struct Day {
     pub pruned: usize,
     /// The most backups that restoring one of those in storage reads.
     pub longest_chain: usize,
-    /// The bytes that restoring the newest backup reads.
     pub restore_bytes: u64,
     /// The age of the newest backup that can be restored; `None` while no VM has one.
     pub newest_age_secs: Option<i64>,
@@ -117,18 +115,9 @@ impl SimulatedVm {
         Self {
             stored: settled.backups.values().enumerate().filter_map(stored).collect(),
             vm: settled,
-            kept_for_ever: HashSet::new(),
-            made: Vec::new(),
-            failed: Vec::new(),
-            pruned: 0,
             sizes,
-            trimmed_to: 0,
+            ..Self::default()
         }
-    }
-
-    /// Makes a VM of which nothing is known, with shares of spreads of 0.
-    pub(super) fn unknown(policy: &Policy, scenario: &Scenario) -> Self {
-        Self::new(&unknown_vm(), policy, scenario)
     }
 
     /// Makes a backup, whose upload ends at once; one that fails leaves its record and its snapshot.
@@ -236,7 +225,7 @@ impl SimulatedVm {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Sizes {
     vm_bytes: u64,
     change_ppm: u64,

@@ -1,7 +1,5 @@
-//! What a change of policies does: two plans of the same inventory at the same instant, one with each set of policies.
-//!
-//! The result is the difference in actions and in protection, not the difference in the files: a policy that has only
-//! moved to another file is no change. [`simulate`](crate::simulate) looks further ahead than one plan does.
+//! What a change of policies does: two plans of the same inventory at the same instant, one with each set of policies. The result is
+//! the difference in actions and in protection: a policy that has only moved to another file is no change.
 
 mod settings;
 
@@ -16,7 +14,6 @@ use serde::Serialize;
 pub use settings::{PolicyChange, PolicyChangeKind, SettingChange};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far a comparison looks ahead.
 const YEAR_DAYS: u32 = 365;
 
 /// What a change of policies does, now and over a year.
@@ -48,11 +45,9 @@ pub struct ComparisonSummary {
     pub anyway: ActionCounts,
     /// What would be done without the change, and no longer is.
     pub no_longer: ActionCounts,
-    /// VMs that lose their policy.
     pub loses_protection: usize,
     /// VMs that two policies claim now, so that they get no actions.
     pub comes_into_conflict: usize,
-    /// VMs that are suspended now.
     pub suspended: usize,
     pub gains_protection: usize,
     pub resumed: usize,
@@ -125,7 +120,6 @@ impl StoredBackups {
 }
 
 impl ComparisonSummary {
-    /// Counts what changes for one VM.
     fn add(&mut self, change: &VmChange) {
         self.expired.add(change.expired);
         self.prunable.add(change.prunable);
@@ -185,7 +179,6 @@ impl ActionCounts {
 pub struct VmChange {
     pub uuid: Option<VmId>,
     pub alias: String,
-    /// How its protection changes; `None` when it does not.
     pub shift: Option<ProtectionChange>,
     pub before: Protection,
     pub after: Protection,

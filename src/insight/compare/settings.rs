@@ -45,7 +45,6 @@ pub(super) fn policy_changes(before: &Policies, after: &Policies) -> Vec<PolicyC
     names.into_iter().filter_map(change).collect()
 }
 
-/// Lists what two policies set differently, in the order of the names of settings.
 fn setting_changes(old: &Policy, new: &Policy) -> Vec<SettingChange> {
     let (mut old, mut new) = (settings(old), settings(new));
     let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();

@@ -28,9 +28,7 @@ pub use timeline::{DueOutcome, PastDue};
 pub struct Explanation {
     pub at: DateTime<Utc>,
     pub endpoint: String,
-    /// The IANA name of the zone in which times are shown.
     pub timezone: String,
-    /// The VMs, by alias, then UUID.
     pub vms: Vec<VmExplanation>,
 }
 
@@ -38,7 +36,6 @@ pub struct Explanation {
 pub struct VmExplanation {
     /// Its UUID; `None` only where not even that could be read.
     pub uuid: Option<VmId>,
-    /// Its alias; may be empty.
     pub alias: String,
     pub policy: Option<Name>,
     pub is_suspended: bool,
@@ -50,7 +47,6 @@ pub struct VmExplanation {
     pub next_due: Vec<NextDue>,
     /// What became of each due time of the last 35 days, tier by tier, coarsest first.
     pub timeline: Vec<PastDue>,
-    /// The notes on the VM itself.
     pub notes: Vec<Note>,
 }
 
@@ -79,7 +75,6 @@ pub struct BackupExplanation {
     pub stored: StoredCopy,
 }
 
-/// A backup's snapshot on the hypervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LocalCopy {
     /// Whether the hypervisor holds it, as far as the record says.
@@ -89,7 +84,6 @@ pub struct LocalCopy {
     /// Why it stays; `None` where there is none, or none that is wanted.
     #[serde(serialize_with = "as_list")]
     pub kept_for: Option<Reason>,
-    /// When the plan deletes it; `None` when it does not.
     pub delete: Option<DeleteWhen>,
 }
 
@@ -101,7 +95,6 @@ pub enum DeleteWhen {
     AfterCreate,
 }
 
-/// A backup's copy in storage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoredCopy {
     /// Why it stays; `None` when it has expired.
@@ -111,7 +104,6 @@ pub struct StoredCopy {
     /// When it expires if every backup that is due until then succeeds; `None` where it has expired, that is more than 400
     /// days away, or [was not asked for](enter_expiry_dates).
     pub not_before: Option<DateTime<FixedOffset>>,
-    /// What becomes of it once it has expired.
     pub prune: Option<PruneOutlook>,
 }
 
@@ -137,7 +129,7 @@ impl PruneOutlook {
             PruneHold::CannotBackUp => ("cannot_back_up", ""),
             PruneHold::NewestTooOld => ("newest_too_old", ""),
             PruneHold::UnknownParent => ("unknown_parent", ""),
-            PruneHold::OverLimit => ("over_prune_limit", ""),
+            PruneHold::OverLimit(..) => ("over_prune_limit", ""),
             PruneHold::NotYet => (
                 "not_yet",
                 "not deleted yet: it, or what descends from it, holds a snapshot or is less than an hour old",

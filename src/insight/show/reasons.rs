@@ -12,7 +12,6 @@ use std::num::NonZeroU32;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
     pub code: &'static str,
-    /// Why, for people.
     pub why: String,
     /// What has to happen before this reason no longer applies; `None` when it always does.
     pub until: Option<String>,

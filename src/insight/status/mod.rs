@@ -14,13 +14,12 @@ use std::collections::BTreeSet;
 pub struct Health {
     pub at: DateTime<Utc>,
     pub endpoint: String,
-    /// The IANA name of the zone in which times are shown.
     pub timezone: String,
     /// The VMs, by alias, then UUID.
     pub vms: Vec<VmHealth>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VmHealth {
     /// Its UUID; `None` only where not even that could be read.
     pub uuid: Option<VmId>,
@@ -30,7 +29,6 @@ pub struct VmHealth {
     /// The policy that it belongs to; `None` for none or several.
     pub policy: Option<Name>,
     pub verdict: BackupHealth,
-    /// Its status in the plan.
     #[serde(skip)]
     pub status: Status,
     /// How it stands with each tier of its policy, coarsest first.
@@ -38,9 +36,7 @@ pub struct VmHealth {
     pub tiers: Vec<TierHealth>,
     /// Whether its policy is suspended for it. Its backups grow old all the same.
     pub is_suspended: bool,
-    /// The newest backup that can be restored.
     pub newest: Option<NewestBackup>,
-    /// The policy's `max_age`, in seconds.
     pub max_age_secs: Option<i64>,
     /// What its backups hold on the hypervisor.
     pub local: SnapshotUsage,
@@ -67,24 +63,22 @@ pub struct TierHealth {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NextDue {
     pub tier: Name,
-    /// In the policy's zone.
     pub at: DateTime<FixedOffset>,
 }
 
 /// Whether the VM could be restored from a recent enough backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackupHealth {
     /// Its newest restorable backup is no older than `max_age`.
     Safe,
     TooOld,
-    /// None can be restored.
     NoBackup,
     /// Two policies claim it, so nothing is done to it.
     Conflict,
     /// It could not be read whole, so nothing is known.
     Unreadable,
-    /// It matches no policy.
+    #[default]
     Unprotected,
 }
 
@@ -118,7 +112,6 @@ pub struct NewestBackup {
 pub struct HealthBuilder(Vec<VmHealth>);
 
 impl HealthBuilder {
-    /// Looks over a VM for which something, or nothing, was decided.
     pub fn add(&mut self, vm: &Vm, DecidedVm { plan, judged }: DecidedVm<'_>) {
         self.0.push(match judged {
             Some(judged) => under_policy(plan, &judged),
@@ -173,18 +166,12 @@ fn without_policy(planned: VmPlan, vm: Option<&Vm>) -> VmHealth {
         uuid: planned.uuid,
         alias: planned.alias,
         hypervisor: vm.and_then(|vm| vm.hypervisor.clone()),
-        policy: None,
         verdict,
         status: planned.status,
-        tiers: Vec::new(),
-        is_suspended: false,
-        newest: None,
-        max_age_secs: None,
         local: SnapshotUsage::of(vm.iter().flat_map(|vm| vm.backups.values())),
         unmanaged: planned.unmanaged,
-        gaps: Vec::new(),
-        next_due: Vec::new(),
         notes: planned.notes,
+        ..VmHealth::default()
     }
 }
 
