@@ -35,7 +35,7 @@ pub struct MissedDay {
 }
 
 /// A completed backup with its later events; an instant that is `None` does not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoredBackup {
     pub taken: DateTime<Utc>,
     /// `None` is of no tier.
@@ -150,14 +150,10 @@ impl<'a> Writer<'a> {
             self.backups.push(StoredBackup {
                 taken: judged.taken,
                 tier: judged.tier,
-                parent: None,
                 is_full: judged.backup.parent.is_none(),
                 is_restorable,
                 size_bytes,
-                local_until: None,
-                needed_since: None,
-                expired_since: None,
-                pruned: None,
+                ..StoredBackup::default()
             });
         }
         for (id, place) in self.open.iter().rev().take(self.backups.len() - begin) {

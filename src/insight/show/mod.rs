@@ -185,7 +185,7 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
 fn backups(vm: &Vm, planned: &VmPlan, under: Option<(&VmView<'_>, &Keeps)>) -> Vec<BackupExplanation> {
     let utc = Zone::UTC;
     let zone = under.map_or(&utc, |(view, _)| view.zone);
-    let reasons = under.map(|(view, keeps)| Reasons::of(view, keeps));
+    let reasons = under.map(|(view, keeps)| Reasons { view, keeps });
     let hold = under.map(|(view, keeps)| Expired::of(view, keeps).hold);
     let restores = along_chains(&vm.backups, (Restore::NOTHING, true), |at, (below, is_good)| {
         let backup = &vm.backups[at];
