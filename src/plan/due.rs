@@ -71,7 +71,8 @@ impl<'a> Occurrences<'a> {
     /// Counts the known due instants of a VM's tier that have passed, and returns how to find each of them.
     fn around(&self, tier: TierIndex, vm: VmId) -> (usize, impl Fn(usize) -> Option<DateTime<Utc>>) {
         let (dues, share) = (&self.dues[tier], share_of(self.policy.tiers[tier].spread, vm));
-        let past = dues.partition_point(|due| *due + share <= self.now);
+        let until = self.now - share;
+        let past = dues.partition_point(|due| *due <= until);
         (past, move |at| dues.get(at).map(|due| *due + share))
     }
 
@@ -138,7 +139,7 @@ pub fn unsatisfied(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<(Tie
     (0..view.policy.tiers.len())
         .filter_map(|tier| Some((tier, occurrences.last(tier, view.vm.id)?)))
         .filter(|&(tier, since)| {
-            !view.not_future_dated().any(|backup| {
+            !view.not_future_dated().rev().any(|backup| {
                 backup.tier.is_some_and(|own| own <= tier)
                     && (backup.is_restorable() || backup.standing.is_running())
                     && backup.taken >= since

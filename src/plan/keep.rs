@@ -182,9 +182,8 @@ fn stored(view: &VmView<'_>, local: &[Option<Keep>]) -> Vec<Option<Keep>> {
 
 /// Keeps what cannot be restored for its 35 days, unless the chain that it hangs on goes before.
 fn evidence(view: &VmView<'_>, keeps: &mut [Option<Keep>]) {
-    let is_young = |backup: &&BackupView<'_>| view.now - backup.taken < EVIDENCE_AGE_MAX;
-    let mut open: Vec<&BackupView<'_>> = view.backups.iter().filter(is_young).collect();
-    open.retain(|backup| !backup.is_restorable() && keeps[backup.position].is_none());
+    let mut open: Vec<&BackupView<'_>> = view.backups.iter().filter(|it| !it.is_restorable()).collect();
+    open.retain(|it| keeps[it.position].is_none() && view.now - it.taken < EVIDENCE_AGE_MAX);
     open.iter().for_each(|backup| keeps[backup.position] = Some(Keep::Evidence));
     let mut is_changed = true;
     while std::mem::replace(&mut is_changed, false) {
@@ -217,7 +216,7 @@ fn may_be_running(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
 
 /// Says whether FiFo has started a backup so long ago that it will not end it.
 pub(super) fn is_abandoned(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
-    view.now - backup.taken >= EVIDENCE_AGE_MAX && has_started(backup)
+    has_started(backup) && view.now - backup.taken >= EVIDENCE_AGE_MAX
 }
 
 /// Says whether FiFo has accepted a backup, and neither completed nor given it up.

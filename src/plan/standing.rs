@@ -88,7 +88,7 @@ impl<'a> BackupView<'a> {
             standing,
             is_on_broken_chain: false,
             position,
-            is_future_dated: taken - now > FUTURE_TOLERANCE,
+            is_future_dated: taken > now && taken - now > FUTURE_TOLERANCE,
         })
     }
 
@@ -270,15 +270,15 @@ fn standing(
 ) -> Standing {
     // A timestamp ahead of us says nothing about how long it has been running, so that is bounded likewise: otherwise a
     // single wrong clock would hold a VM's backups up until that date.
-    let is_overdue = (now - taken).abs() >= policy.stuck_after;
+    let is_overdue = || (now - taken).abs() >= policy.stuck_after;
     match backup.state {
         RecordedState::Completed if is_hollow(backup, policy) => Standing::Hollow,
-        RecordedState::Completed if tells_files && !is_overdue && lacks(backup).is_some() => {
+        RecordedState::Completed if tells_files && !is_overdue() && lacks(backup).is_some() => {
             Standing::Unverified
         }
         RecordedState::Completed => Standing::Restorable,
         RecordedState::Failed => Standing::Failed,
-        RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) if is_overdue => {
+        RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) if is_overdue() => {
             Standing::Stuck
         }
         RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => Standing::InProgress,
