@@ -251,16 +251,9 @@ fn deletes_after(view: &VmView<'_>, create: &Create, now: &HashSet<BackupId>) ->
 }
 
 fn delete_local(view: &VmView<'_>, backup: &BackupView<'_>, after: Option<&Create>) -> Option<DeleteLocal> {
-    if let Some(create) = after.filter(|_| backup.id() == NEW_BACKUP) {
-        return Some(DeleteLocal {
-            backup: None,
-            tier: create.tier.clone(),
-            taken: None,
-            after_create: true,
-            reason: "not needed once it is complete".to_owned(),
-        });
-    }
+    let is_new = backup.id() == NEW_BACKUP;
     let reason = match after {
+        Some(_) if is_new => "not needed once it is complete".to_owned(),
         Some(create) => format!("once the new {} is complete", create.tier),
         None if backup.is_restorable() => "no longer needed as a parent".to_owned(),
         None => match view.newest_restorable().filter(|_| view.is_superseded(backup)) {
@@ -269,9 +262,9 @@ fn delete_local(view: &VmView<'_>, backup: &BackupView<'_>, after: Option<&Creat
         },
     };
     Some(DeleteLocal {
-        backup: Some(backup.id()),
+        backup: (!is_new).then(|| backup.id()),
         tier: view.tier(backup.tier?).name.to_string(),
-        taken: Some(view.zone.moment(backup.taken)),
+        taken: (!is_new).then(|| view.zone.moment(backup.taken)),
         after_create: after.is_some(),
         reason,
     })

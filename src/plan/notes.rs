@@ -82,15 +82,12 @@ pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<
             let text = format!("the timestamp of the {} is in the future; {what}", name());
             note(NoteCode::FutureTimestamp, text);
         }
-        if let LocalState::Absent = backup.backup.local
-            && let Some(bytes) = backup.backup.local_size_bytes.filter(|&bytes| bytes > 0)
-        {
-            let bytes = bytes_text(bytes);
-            let name = name();
-            note(
-                NoteCode::OrphanedSnapshot,
-                format!("the snapshot of the {name} was deleted and still holds {bytes} on the hypervisor"),
-            );
+        let held = backup.backup.local_size_bytes.unwrap_or(0);
+        if backup.backup.local == LocalState::Absent && held > 0 {
+            let (name, held) = (name(), bytes_text(held));
+            let text =
+                format!("the snapshot of the {name} was deleted and still holds {held} on the hypervisor");
+            note(NoteCode::OrphanedSnapshot, text);
         }
         if backup.tier.is_none() {
             note(NoteCode::Unmanaged, format!("the {} matches no tier and is left alone", name()));
@@ -146,11 +143,8 @@ fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) 
         Standing::InProgress => {
             let article = if backup.tier.is_some() { "a" } else { "the" };
             let (label, since) = (label_of(view, backup), time_text(view, backup.taken));
-            let text = match backup.backup.size_bytes().filter(|&bytes| bytes > 0) {
-                Some(bytes) => {
-                    let bytes = bytes_text(bytes);
-                    format!("{article} {label} has been uploading since {since}, {bytes} so far")
-                }
+            let text = match backup.backup.size_bytes().filter(|&bytes| bytes > 0).map(bytes_text) {
+                Some(bytes) => format!("{article} {label} has been uploading since {since}, {bytes} so far"),
                 None => format!("{article} {label} has been running since {since}"),
             };
             (NoteCode::InProgress, text)

@@ -85,21 +85,21 @@ pub fn expired_backups(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> BTre
 
 /// Returns why nothing of a VM is deleted from storage; `None` where expired backups are.
 fn hold(view: &VmView<'_>) -> Option<PruneHold> {
-    if !view.policy.prune {
-        return Some(PruneHold::NotAllowed);
-    }
-    if !view.prune.is_requested {
-        return Some(PruneHold::NotRequested);
-    }
-    if cannot_back_up(view.vm).is_some() {
-        return Some(PruneHold::CannotBackUp);
-    }
     let is_silent_ahead = |backup: &BackupView<'_>| backup.is_future_dated && is_silent(backup);
-    if has_unknown_parent(view) || view.backups.iter().any(is_silent_ahead) {
-        return Some(PruneHold::UnknownParent);
-    }
     let is_recent = |newest: &BackupView<'_>| view.now - newest.taken <= view.policy.max_age;
-    (!view.newest_restorable().is_some_and(is_recent)).then_some(PruneHold::NewestTooOld)
+    Some(if !view.policy.prune {
+        PruneHold::NotAllowed
+    } else if !view.prune.is_requested {
+        PruneHold::NotRequested
+    } else if cannot_back_up(view.vm).is_some() {
+        PruneHold::CannotBackUp
+    } else if has_unknown_parent(view) || view.backups.iter().any(is_silent_ahead) {
+        PruneHold::UnknownParent
+    } else if !view.newest_restorable().is_some_and(is_recent) {
+        PruneHold::NewestTooOld
+    } else {
+        return None;
+    })
 }
 
 /// Says whether more of a VM's backups would go than a healthy policy ever lets expire: what one expires, it expires because
