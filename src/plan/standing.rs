@@ -128,12 +128,7 @@ pub struct VmView<'a> {
 impl<'a> VmView<'a> {
     pub fn new(vm: &'a Vm, policy: &'a Policy, request: impl Into<Request>) -> Self {
         let has_findings = vm.backups.values().any(|backup| backup.is_broken);
-        let mut view = Self::judged(vm, policy, request.into(), has_findings);
-        if has_findings {
-            let on_chain = on_broken_chains(&vm.backups);
-            view.backups.iter_mut().for_each(|it| it.is_on_broken_chain = on_chain[it.position]);
-        }
-        view
+        Self::judged(vm, policy, request.into(), has_findings)
     }
 
     /// Returns the same VM as if nothing were known to be broken; `None` where nothing is. What would be kept then is kept all
@@ -148,18 +143,20 @@ impl<'a> VmView<'a> {
         let Request { now, prune, .. } = request;
         let tells_files = tells_files(vm);
         let judge = |backup: &Backup| {
-            let standing = standing(backup, backup.timestamp?, tells_files, policy, now);
+            let standing = standing(backup, tells_files, policy, now);
             let is_broken = has_findings && backup.is_broken;
             let is_called_good = matches!(standing, Standing::Restorable | Standing::Unverified);
-            Some(if is_broken && is_called_good { Standing::Broken } else { standing })
+            if is_broken && is_called_good { Standing::Broken } else { standing }
         };
-        let standings: Vec<Option<Standing>> = vm.backups.values().map(judge).collect();
-        let is_good: Vec<bool> = standings.iter().map(|it| *it == Some(Standing::Restorable)).collect();
+        let standings: Vec<Standing> = vm.backups.values().map(judge).collect();
+        let is_good: Vec<bool> = standings.iter().map(|it| *it == Standing::Restorable).collect();
         let restorable = restorable(&vm.backups, &is_good);
-        let view_of = |(position, standing): (usize, Option<Standing>)| {
+        let on_chain = has_findings.then(|| on_broken_chains(&vm.backups));
+        let view_of = |(position, standing): (usize, Standing)| {
             let is_lost = is_good[position] && !restorable[position];
-            let standing = if is_lost { Standing::Unrestorable } else { standing? };
-            BackupView::new(&vm.backups[position], position, standing, policy, now)
+            let standing = if is_lost { Standing::Unrestorable } else { standing };
+            let view = BackupView::new(&vm.backups[position], position, standing, policy, now)?;
+            Some(BackupView { is_on_broken_chain: on_chain.as_ref().is_some_and(|it| it[position]), ..view })
         };
         let mut backups: Vec<BackupView<'a>> =
             standings.into_iter().enumerate().filter_map(view_of).collect();
@@ -180,7 +177,7 @@ impl<'a> VmView<'a> {
     /// Returns the same VM with one more backup, which FiFo does not have yet, and which [`VmView::get`] does not find; `None`
     /// where it has no timestamp.
     pub(super) fn with_new<'b>(&'b self, new: &'b Backup) -> Option<VmView<'b>> {
-        let mut standing = standing(new, new.timestamp?, tells_files(self.vm), self.policy, self.now);
+        let mut standing = standing(new, tells_files(self.vm), self.policy, self.now);
         let is_chain_good = new.parent.is_none_or(|id| self.get(id).is_some_and(BackupView::is_restorable));
         if standing == Standing::Restorable && !is_chain_good {
             standing = Standing::Unrestorable;
@@ -261,13 +258,8 @@ fn has_files(backup: &Backup) -> bool {
 }
 
 /// Judges one backup by itself: what it depends on is taken to be good; `tells_files` as of [`tells_files`].
-fn standing(
-    backup: &Backup,
-    taken: DateTime<Utc>,
-    tells_files: bool,
-    policy: &Policy,
-    now: DateTime<Utc>,
-) -> Standing {
+fn standing(backup: &Backup, tells_files: bool, policy: &Policy, now: DateTime<Utc>) -> Standing {
+    let Some(taken) = backup.timestamp else { return Standing::Unreadable };
     // A timestamp ahead of us says nothing about how long it has been running, so that is bounded likewise: otherwise a
     // single wrong clock would hold a VM's backups up until that date.
     let is_overdue = || (now - taken).abs() >= policy.stuck_after;

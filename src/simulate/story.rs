@@ -10,6 +10,7 @@ use crate::plan::standing::VmView;
 use crate::policy::{Policies, Policy, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 /// One VM of a policy through a scenario.
@@ -142,10 +143,8 @@ impl<'a> Writer<'a> {
         let begin = self.backups.len();
         for judged in &view.backups {
             let Some((size_bytes, is_restorable)) = vm.stored(judged.id()) else { continue };
-            if self.places.contains_key(&judged.id()) {
-                continue;
-            }
-            self.places.insert(judged.id(), self.backups.len());
+            let Entry::Vacant(place) = self.places.entry(judged.id()) else { continue };
+            place.insert(self.backups.len());
             self.open.push((judged.id(), self.backups.len()));
             self.backups.push(StoredBackup {
                 taken: judged.taken,
