@@ -4,7 +4,6 @@ use std::iter::successors;
 use std::ops::Index;
 use std::slice;
 use std::sync::OnceLock;
-use std::vec;
 
 /// A VM's backups, by UUID.
 ///
@@ -136,15 +135,6 @@ impl Index<usize> for Backups {
 impl FromIterator<Backup> for Backups {
     fn from_iter<I: IntoIterator<Item = Backup>>(backups: I) -> Self {
         Self::new(backups.into_iter().collect())
-    }
-}
-
-impl IntoIterator for Backups {
-    type Item = Backup;
-    type IntoIter = vec::IntoIter<Backup>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.records.into_iter()
     }
 }
 
