@@ -11,8 +11,7 @@ pub struct Backup {
     pub id: BackupId,
     /// The comment it was created with; by it a policy's tier knows its own.
     pub comment: Option<Arc<str>>,
-    /// When sniffle accepted it, by sniffle's clock, to the microsecond. Missing on the remains of a backup that was
-    /// deleted while it uploaded.
+    /// When sniffle accepted it, by its clock, to the microsecond. Missing on what was deleted while it uploaded.
     pub timestamp: Option<DateTime<Utc>>,
     pub state: RecordedState,
     /// The backup that this one is an increment on; `None` on a full one, and on an incremental one until its upload begins.
@@ -31,8 +30,7 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// Returns the stored size in bytes: the sum over the files where they have one, else the record's own; `None` when
-    /// neither does.
+    /// Returns the stored size in bytes: the sum over the files where they have one, else the record's own.
     pub fn size_bytes(&self) -> Option<u64> {
         let mut sizes = self.files.iter().filter_map(|file| file.size_bytes).peekable();
         if sizes.peek().is_some() { Some(sizes.fold(0, u64::saturating_add)) } else { self.record_size_bytes }

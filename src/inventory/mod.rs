@@ -1,5 +1,4 @@
-//! What FiFo has, as it was read: plain data, no opinion. An inventory is always a little stale and may be incomplete: a backup
-//! that is missing from it may exist.
+//! What FiFo has, as it was read: plain data, always a little stale. A backup that is missing from it may exist.
 
 mod backup;
 mod backups;
@@ -26,8 +25,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Says whether the list showed nothing at all. FiFo answers so to a user who may see no VM, so this must never be treated as
-    /// "there are no VMs".
+    /// Says whether the list showed nothing at all, as FiFo answers a user who may see no VM: it never means that there are none.
     pub fn is_empty(&self) -> bool {
         self.vms.is_empty() && self.unreadable.is_empty()
     }

@@ -21,8 +21,7 @@ pub struct CascadeCost {
 #[derive(Debug)]
 pub struct CascadeCosts<'a> {
     backups: &'a Backups,
-    /// How many restorable backups, and how many in all, go with each one, itself included, by
-    /// [position](Backups::position).
+    /// How many restorable backups, and how many in all, go with each one, by [position](Backups::position).
     lost: Vec<(usize, usize)>,
 }
 
@@ -42,8 +41,7 @@ impl<'a> CascadeCosts<'a> {
         Self { backups, lost }
     }
 
-    /// Returns what is lost if a backup and all its descendants go; one that is gone has only the descendants that still
-    /// name it.
+    /// Returns what is lost if a backup and all its descendants go; one that is gone has those that still name it.
     pub fn of(&self, backup: BackupId) -> CascadeCost {
         let children = || self.backups.values().zip(&self.lost).filter(|(it, _)| it.parent == Some(backup));
         let ((restorable, descendants), taken) = match self.backups.position(backup) {

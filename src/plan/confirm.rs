@@ -69,8 +69,7 @@ pub fn confirm(saved: &Plan, fresh: &Plan) -> ConfirmedPlan {
     ConfirmedPlan { vms, skipped }
 }
 
-/// Gives the fresh plan's actions that the listed plan has too, none sooner than listed; one that waits for a create only
-/// together with it.
+/// Gives the fresh plan's actions that the listed plan has too, none sooner than listed or without the create it waits for.
 fn still_wanted(listed: &VmPlan, fresh: &VmPlan) -> Vec<Action> {
     let mut confirmed = Vec::new();
     for action in fresh.due_actions() {

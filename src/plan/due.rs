@@ -21,8 +21,7 @@ pub(crate) const RECENT: TimeDelta = TimeDelta::days(35);
 pub struct Occurrences<'a> {
     policy: &'a Policy,
     now: DateTime<Utc>,
-    /// By tier and without its spread, oldest first: from the last one before the time that is looked at, a spread further back,
-    /// to the first one after it.
+    /// By tier and without its spread, oldest first: from the last one a spread before the time to the first one after it.
     dues: Cow<'a, [Vec<DateTime<Utc>>]>,
     /// Those of each tier within [`RECENT`] and its spread before now, oldest first; looked up when they are first needed.
     recent: Vec<OnceLock<Vec<DateTime<Utc>>>>,
@@ -98,8 +97,7 @@ impl<'a> Occurrences<'a> {
     }
 }
 
-/// Returns a VM's fixed share of a spread, in whole seconds, from 0 up to but not including the spread; 0 for the VM of which
-/// nothing is known, with a UUID of zeros.
+/// Returns a VM's fixed share of a spread, in whole seconds, below the spread; 0 for the VM of which nothing is known.
 pub(crate) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
     if spread.is_zero() || vm.uuid().is_nil() {
         return TimeDelta::zero();

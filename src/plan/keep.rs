@@ -1,5 +1,4 @@
-//! Why each backup stays where it is, on the hypervisor and in storage: one reason each, found once and used by the plan, by
-//! `show` and by the counts of what is stored.
+//! Why each backup stays where it is, on the hypervisor and in storage: one reason each, found once.
 
 use super::parent::parent_for;
 use super::standing::{BackupView, Standing, VmView};
@@ -126,8 +125,7 @@ pub(super) fn local(view: &VmView<'_>) -> Vec<Option<Keep>> {
     keeps
 }
 
-/// Finds the managed backups that hold a snapshot for which there is no reason, oldest first; none at all while an accepted
-/// backup has not named its parent, which may be any.
+/// Finds the managed snapshots that nothing wants, oldest first; none while an accepted backup has not named its parent.
 pub(super) fn unwanted_locally<'v, 'a>(
     view: &'v VmView<'a>,
     local: &[Option<Keep>],

@@ -8,8 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-/// Until when an expired backup, or one that descends from it, was among the newest of its tier (`None` for one that cannot be
-/// restored), and why it goes.
+/// Until when it, or what descends from it, was among the newest of its tier (`None`: it cannot be restored), and why it goes.
 type LastKept = (Option<DateTime<Utc>>, String);
 
 /// Finds what kept each expired backup last: its own place among the newest of its tier, or that of one which descends from

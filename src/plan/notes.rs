@@ -107,8 +107,7 @@ pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<
     notes
 }
 
-/// Counts what has expired of each tier and is not deleted, coarsest first: where `keep` is short these are most of the
-/// backups there are.
+/// Counts what has expired of each tier and is not deleted, coarsest first.
 fn expired_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Note> {
     let deleted: BTreeSet<BackupId> = expired.deletes.iter().map(|backup| backup.id()).collect();
     let mut by_tier: BTreeMap<TierIndex, (u32, u64, DateTime<Utc>)> = BTreeMap::new();

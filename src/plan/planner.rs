@@ -96,8 +96,7 @@ impl<'p> Planner<'p> {
         DecidedVm { plan, judged }
     }
 
-    /// Makes a plan of what was decided for each VM, and of the VMs that could not be read. The plan is the same whatever
-    /// order these are in.
+    /// Makes a plan of what was decided for each VM, in whatever order, and of the VMs that could not be read.
     pub fn finish(self, endpoint: String, mut vms: Vec<VmPlan>, unreadable: &[UnreadableVm]) -> Plan {
         vms.extend(unreadable.iter().map(self::unreadable));
         vms.sort_unstable_by(|a, b| {

@@ -44,8 +44,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Says whether it counts as a failed attempt. A broken one does: where each new one is broken as well, pauses lie between
-    /// them.
+    /// Says whether it counts as a failed attempt. A broken one does, so that pauses lie between it and the next.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Hollow | Self::Stuck | Self::Broken)
     }
@@ -174,8 +173,7 @@ impl<'a> VmView<'a> {
         Self { zone: self.zone, ..Self::new(self.vm, self.policy, request) }
     }
 
-    /// Returns the same VM with one more backup, which FiFo does not have yet, and which [`VmView::get`] does not find; `None`
-    /// where it has no timestamp.
+    /// Returns the same VM with one more backup, which FiFo does not have yet, and which [`VmView::get`] does not find.
     pub(super) fn with_new<'b>(&'b self, new: &'b Backup) -> Option<VmView<'b>> {
         let mut standing = standing(new, tells_files(self.vm), self.policy, self.now);
         let is_chain_good = new.parent.is_none_or(|id| self.get(id).is_some_and(BackupView::is_restorable));

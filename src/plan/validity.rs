@@ -14,8 +14,7 @@ const TICK: TimeDelta = TimeDelta::microseconds(1);
 
 /// Finds the earliest instant at which a VM would be decided otherwise than it was; `earliest` where that is not before it.
 ///
-/// Over VM after VM this costs little more than one decision each: most share their next due instant, and nothing later than the
-/// earliest so far is ever looked at.
+/// Over VM after VM this costs little: most share their next due instant, and nothing later than the earliest is looked at.
 pub(super) fn valid_until(
     view: &VmView<'_>,
     occurrences: &Occurrences<'_>,

@@ -120,8 +120,7 @@ fn keeps_more_locally(tier: &Tier, span: Span, report: &Report<'_>) {
     }
 }
 
-/// When the increments of some tier are kept for longer than a full tier's `keep` reaches back, older full backups stay
-/// for their sake, whatever `keep` says.
+/// Full backups stay as long as the increments on them, whatever their own `keep` says.
 fn kept_by_chains(policy: &Policy, full: TierIndex, span: Span, report: &Report<'_>) {
     let tier = &policy.tiers[full];
     let (TierKind::Full, Some(keep)) = (&tier.kind, tier.keep) else { return };

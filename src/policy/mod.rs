@@ -29,8 +29,7 @@ pub use selector::{MetadataValue, Number, Selector};
 pub use units::{duration as parse_duration, duration_text, size as parse_size};
 pub use zone::{Zone, minute_text, weekday_text};
 
-/// The JSON Schema (2020-12) of a policy, with which editors complete and check. It is written by hand; tests compare it with
-/// the reader.
+/// The JSON Schema (2020-12) of a policy, for editors. It is written by hand; tests compare it with the reader.
 pub const SCHEMA: &str = include_str!("../../policies/policy.schema.json");
 
 #[cfg(test)]

@@ -23,8 +23,7 @@ impl Policies {
         Self(policies)
     }
 
-    /// Returns the zone in which all times are shown: theirs, and UTC where they are of several zones, since an output with
-    /// two zones is easily misread, or where there is none.
+    /// Returns the zone in which all times are shown: theirs, and UTC where they are of several zones or none.
     pub fn display_zone(&self) -> &Zone {
         static UTC: Zone = Zone::UTC;
         let first = self.0.first().map_or(&UTC, |policy| &policy.zone);
@@ -133,8 +132,7 @@ pub struct Tier {
     /// How many of the newest restorable ones stay on the hypervisor even when no increment needs them.
     pub keep_local: u32,
     pub comment: String,
-    /// Further comments whose backups count as this tier's, such as the one from before a rename. No other tier of the
-    /// policy has any of them.
+    /// Further comments whose backups count as this tier's, and no other's, such as the one from before a rename.
     pub also: Vec<String>,
     /// The time over which its VMs' due instants are spread; zero is all at once.
     pub spread: TimeDelta,

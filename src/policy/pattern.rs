@@ -8,8 +8,7 @@ use std::str::{Chars, FromStr};
 
 const DEPTH_MAX: usize = 32;
 
-/// An alias pattern: `*`, `?`, `[…]`, `[!…]` and `{a,b}`, over the whole alias, by characters; case-sensitive. A backslash
-/// takes the meaning from the character after it.
+/// An alias pattern: `*`, `?`, `[…]`, `[!…]`, `{a,b}` and `\`, over the whole alias, by characters; case-sensitive.
 ///
 /// Where a VM is looked for, a pattern that is a UUID, in upper or lower case, means the VM of that UUID.
 #[derive(Clone, Debug)]

@@ -33,8 +33,7 @@ pub struct HeavyTier {
     pub fewer: Option<(Vec<Name>, usize)>,
 }
 
-/// Finds the tiers that hold far more than they keep. One that holds more and more, since it or a tier that is taken from it keeps
-/// all, is none of these.
+/// Finds the tiers that hold far more than they keep; not those that hold more and more, since some tier keeps all.
 pub fn heavy_tiers(policies: &Policies) -> Vec<HeavyTier> {
     in_threads(policies.iter().as_slice(), heavy_tiers_of).concat()
 }

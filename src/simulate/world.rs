@@ -160,8 +160,7 @@ impl SimulatedVm {
         self.pruned += backups.len();
     }
 
-    /// Takes out of the working set what no decision reads any more, once there is much in it: what has expired, and what is kept
-    /// for ever.
+    /// Takes what no decision reads any more out of the working set once that is large: what has expired, or is kept for ever.
     ///
     /// Newer backups stand for these wherever a decision asks for the newest of some kind. What may still be a parent, or tells
     /// that increments on one are not empty, stays, and so does all that something which stays descends from. Where expired

@@ -61,8 +61,7 @@ pub struct ComparisonSummary {
     pub prunable: StoredBackups,
 }
 
-/// Backups that lose their tier: they are no parents, nothing deletes them, and their space on hypervisors
-/// is never freed.
+/// Backups that lose their tier: they are no parents, nothing deletes them, and their snapshots stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AbandonedBackups {
     pub backups: usize,
@@ -279,8 +278,7 @@ pub struct PolicySide<'a> {
     pub plan: &'a Plan,
 }
 
-/// Compares two plans of the same inventory and instant, that of the policies before and that of those now; what a year would
-/// be is left to [`year_changes`].
+/// Compares two plans of the same inventory and instant, that of the policies before and that of those now.
 pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Inventory) -> Comparison {
     let old: BTreeMap<VmId, &VmPlan> = before.plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let policies = settings::policy_changes(before.policies, after.policies);

@@ -56,8 +56,7 @@ pub struct BackupExplanation {
     pub backup: BackupId,
     /// The backup it is an increment on, whether or not that is still there.
     pub parent: Option<BackupId>,
-    /// The number of steps from the start of its chain. The list is flat and not nested, since a chain may
-    /// be hundreds long.
+    /// The number of steps from the start of its chain, which may be hundreds long: so the list is flat.
     pub depth: usize,
     pub tier: Option<String>,
     pub comment: Option<String>,
@@ -180,8 +179,7 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
     }
 }
 
-/// Explains a VM's backups, given how they stand under the one policy that holds for it. Without that only the states that FiFo
-/// reports are known, and all stays.
+/// Explains a VM's backups by the one policy that holds for it. Without one only the states that FiFo reports are known.
 fn backups(vm: &Vm, planned: &VmPlan, under: Option<(&VmView<'_>, &Keeps)>) -> Vec<BackupExplanation> {
     let utc = Zone::UTC;
     let zone = under.map_or(&utc, |(view, _)| view.zone);

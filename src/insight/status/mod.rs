@@ -125,8 +125,7 @@ impl HealthBuilder {
         Some(self.0.swap_remove(place).alias)
     }
 
-    /// Makes the health of these VMs, as decided by a planner, and of those that could not be read. It is the same
-    /// whatever order these are in.
+    /// Makes the health of these VMs, in whatever order they are, and of those that could not be read.
     pub fn finish(self, planner: &Planner<'_>, endpoint: &str, unreadable: &[UnreadableVm]) -> Health {
         let mut vms = self.0;
         vms.extend(unreadable.iter().map(|vm| without_policy(plan::unreadable(vm), None)));
@@ -228,8 +227,7 @@ pub(super) fn next_due(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<
     due.collect()
 }
 
-/// Finds the due times of a tier that nothing has satisfied: no backup of it or a coarser one that can be restored was taken before
-/// its next due time.
+/// Finds the due times of a tier before whose next one no restorable backup of it or a coarser one was taken.
 ///
 /// Only as many of a tier's newest due times count as it keeps backups: older ones expired as intended. So did the backup of a
 /// coarser tier that was due about then, and may have done for this one as well.
