@@ -25,7 +25,7 @@ pub use model::{
 pub use pattern::Pattern;
 pub use read::is_name;
 pub use schedule::Schedule;
-pub use selector::{MetadataValue, Number, Selector};
+pub use selector::{MetadataValue, Selector};
 pub use units::{duration as parse_duration, duration_text, size as parse_size};
 pub use zone::{Zone, minute_text, weekday_text};
 
