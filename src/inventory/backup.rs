@@ -52,21 +52,16 @@ impl Backup {
         }
     }
 
-    /// Finds what FiFo has not recorded of its stored objects; `None` when each has a size and checksum.
-    pub fn missing_file_info(&self) -> Option<MissingFileInfo> {
+    /// Names what FiFo has not recorded of its stored objects, `size` or `checksum`; `None` when each has both.
+    pub fn missing_file_info(&self) -> Option<&'static str> {
         let is_told =
             |count: usize, of_all: bool| if count == 0 { of_all } else { count == self.files.len() };
         let sizes = self.files.iter().filter(|file| file.size_bytes.is_some()).count();
         let checksums = self.files.iter().filter(|file| file.has_checksum).count();
-        if self.files.is_empty() {
-            Some(MissingFileInfo::Files)
-        } else if !is_told(sizes, self.record_size_bytes.is_some()) {
-            Some(MissingFileInfo::Size)
-        } else if !is_told(checksums, self.has_record_checksum) {
-            Some(MissingFileInfo::Checksum)
-        } else {
-            None
+        if self.files.is_empty() || !is_told(sizes, self.record_size_bytes.is_some()) {
+            return Some("size");
         }
+        (!is_told(checksums, self.has_record_checksum)).then_some("checksum")
     }
 }
 
@@ -83,14 +78,6 @@ impl From<Option<bool>> for LocalState {
     fn from(local: Option<bool>) -> Self {
         local.map_or(Self::Unknown, |is_there| if is_there { Self::Present } else { Self::Absent })
     }
-}
-
-/// What a completed backup's record lacks: all of its stored objects, or the size or checksum of at least one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingFileInfo {
-    Files,
-    Size,
-    Checksum,
 }
 
 /// One stored object of a backup. Its name follows from those of the VM, the backup and the disk, and is not kept.

@@ -6,9 +6,9 @@ mod chain;
 mod ids;
 mod vm;
 
-pub use backup::{Backup, Disk, LocalState, MissingFileInfo, RecordedState, StoredFile};
+pub use backup::{Backup, Disk, LocalState, RecordedState, StoredFile};
 pub use backups::Backups;
-pub use chain::{Chain, ChainEnd, Restore, along_chains, chain_of, restorable};
+pub use chain::{Chain, Restore, along_chains, chain_of, restorable};
 pub use ids::{BackupId, NotAUuid, VmId, vm_name};
 pub use vm::{Metadata, Vm};
 

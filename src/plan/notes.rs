@@ -4,7 +4,7 @@ use super::due::cannot_back_up;
 use super::note::{Note, NoteCode};
 use super::prune::{Expired, PruneHold};
 use super::standing::{BackupView, Standing, VmView, lacks, tells_files};
-use crate::inventory::{BackupId, LocalState, MissingFileInfo};
+use crate::inventory::{BackupId, LocalState};
 use crate::policy::{TierIndex, minute_text};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -180,7 +180,7 @@ fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) 
 }
 
 fn unverified(name: &str, backup: &BackupView<'_>, counts_as: &str) -> (NoteCode, String) {
-    let lacks = if lacks(backup.backup) == Some(MissingFileInfo::Size) { "size" } else { "checksum" };
+    let lacks = lacks(backup.backup).unwrap_or("checksum");
     let missing = format!("FiFo reports no {lacks} for a stored file, unlike for earlier backups");
     let text = format!("the {name} is marked as completed, but {missing}; it counts as {counts_as}");
     (NoteCode::Unverified, text)

@@ -1,7 +1,7 @@
 //! How each backup of a VM stands, judged once; every rule looks at this and at nothing else.
 
 use super::request::{Prune, Request};
-use crate::inventory::{Backup, BackupId, Backups, MissingFileInfo, RecordedState, Vm, restorable};
+use crate::inventory::{Backup, BackupId, Backups, RecordedState, Vm, restorable};
 use crate::policy::{Policies, Policy, Tier, TierIndex, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -245,7 +245,7 @@ pub(super) fn tells_files(vm: &Vm) -> bool {
 }
 
 /// Returns what FiFo does not tell of a completed backup's files, in the form that newer versions have for each of them.
-pub(super) fn lacks(backup: &Backup) -> Option<MissingFileInfo> {
+pub(super) fn lacks(backup: &Backup) -> Option<&'static str> {
     let is_completed = backup.state == RecordedState::Completed;
     backup.missing_file_info().filter(|_| is_completed && has_files(backup))
 }

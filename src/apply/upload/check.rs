@@ -1,7 +1,7 @@
 //! Whether a backup that FiFo calls completed is good, and whether an upload that counts as stuck still moves.
 
 use crate::apply::reader::VmReading;
-use crate::inventory::{Backup, BackupId, ChainEnd, LocalState, MissingFileInfo, Vm, chain_of};
+use crate::inventory::{Backup, BackupId, LocalState, Vm, chain_of};
 use crate::plan::standing::{STREAM_BYTES_MIN, Standing, VmView};
 use crate::plan::{Create, bytes_text};
 use crate::policy::{Policy, duration_text};
@@ -60,7 +60,7 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         let name = |id: Option<BackupId>| id.map_or("none".to_owned(), |id| id.to_string());
         return bad(format!("its parent is {}, not {}", name(backup.parent), name(create.parent)));
     }
-    if let Some(ChainEnd::Missing(ancestor)) = chain_of(&vm.backups, id).map(|chain| chain.end) {
+    if let Some(ancestor) = chain_of(&vm.backups, id).and_then(|chain| chain.missing) {
         return bad(format!("backup {ancestor}, which a restore of it needs, is missing"));
     }
     match judged.standing {
@@ -68,10 +68,7 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         Standing::Unrestorable => bad("a backup that a restore of it needs is no longer usable".to_owned()),
         Standing::Hollow => bad(hollow_text(backup, policy)),
         Standing::Broken => bad("its stored objects are broken".to_owned()),
-        Standing::Unverified => {
-            let is_size = backup.missing_file_info() == Some(MissingFileInfo::Size);
-            Some(Fault::Unverified(if is_size { "size" } else { "checksum" }))
-        }
+        Standing::Unverified => Some(Fault::Unverified(backup.missing_file_info().unwrap_or("checksum"))),
         Standing::Failed | Standing::Stuck | Standing::InProgress | Standing::Unreadable => {
             bad("it is no longer completed".to_owned())
         }
