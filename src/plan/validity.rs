@@ -26,16 +26,11 @@ pub(super) fn valid_until(
     points.sort_unstable();
     points.dedup();
     let is_other = |instant: &DateTime<Utc>| {
-        let due_at = *instant - behind(view, occurrences);
+        let due_at = *instant - (view.now - occurrences.now());
         let later = view.asked(Request { now: *instant, due_at, prune: view.prune });
         decide_under(&later, &Occurrences::new(view.policy, due_at)) != *decided
     };
     points.into_iter().find(is_other).or(earliest)
-}
-
-/// Returns how far the clock that due times go by is behind the other one.
-fn behind(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> TimeDelta {
-    view.now - occurrences.now()
 }
 
 /// Returns the next instant at which the input of a decision changes with time alone; `None` where it never does.
@@ -48,7 +43,8 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateT
     let (vm, policy, now) = (view.vm, view.policy, view.now);
     let without = view.without_findings();
     let mut found = without.map_or_else(Vec::new, |without| turning_points(&without, occurrences));
-    let behind = behind(view, occurrences);
+    // How far the clock that due times go by is behind the other one.
+    let behind = now - occurrences.now();
     // What has passed changes nothing any more, and of most backups all has passed.
     let mut push = |point: DateTime<Utc>| found.extend((point > now).then_some(point));
     let tiers = 0..policy.tiers.len();

@@ -171,12 +171,8 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
             notes: planned.notes.iter().filter(|note| note.backup.is_none()).cloned().collect(),
         }
     });
-    Explanation {
-        at: plan.at,
-        endpoint: plan.endpoint.clone(),
-        timezone: plan.timezone.clone(),
-        vms: vms.collect(),
-    }
+    let (endpoint, timezone) = (plan.endpoint.clone(), plan.timezone.clone());
+    Explanation { at: plan.at, endpoint, timezone, vms: vms.collect() }
 }
 
 /// Explains a VM's backups by the one policy that holds for it. Without one only the states that FiFo reports are known.
