@@ -1,6 +1,6 @@
 use super::{Backup, BackupId};
-use std::collections::HashSet;
 use std::iter::successors;
+use std::mem::replace;
 use std::ops::Index;
 use std::slice;
 use std::sync::OnceLock;
@@ -57,9 +57,9 @@ impl Backups {
 
     /// Gives the positions of a backup and of all that it descends from, each once, also where parents are a loop.
     pub fn chain_from(&self, position: usize) -> impl Iterator<Item = usize> {
-        let mut seen = HashSet::new();
+        let mut seen = vec![false; self.len()];
         let steps = successors(Some(position), |&at| self.parent_position(at));
-        steps.take_while(move |&at| seen.insert(at))
+        steps.take_while(move |&at| !replace(&mut seen[at], true))
     }
 
     pub fn get(&self, id: BackupId) -> Option<&Backup> {

@@ -120,6 +120,8 @@ pub struct VmView<'a> {
     pub zone: &'a Zone,
     /// Its backups, oldest first. Records without a timestamp are not among them: nothing may rest on those.
     pub backups: Vec<BackupView<'a>>,
+    /// Its newest believable backup that can be restored, by its index in `backups`.
+    newest_restorable: Option<usize>,
     /// Whether it takes into account that something is known to be broken.
     has_findings: bool,
 }
@@ -160,7 +162,8 @@ impl<'a> VmView<'a> {
         let mut backups: Vec<BackupView<'a>> =
             standings.into_iter().enumerate().filter_map(view_of).collect();
         backups.sort_unstable_by_key(BackupView::age_key);
-        Self { vm, policy, now, prune, zone: &policy.zone, backups, has_findings }
+        let newest_restorable = newest_restorable(&backups);
+        Self { vm, policy, now, prune, zone: &policy.zone, backups, newest_restorable, has_findings }
     }
 
     /// Takes one of several policies, which may be of several zones.
@@ -183,7 +186,8 @@ impl<'a> VmView<'a> {
         let new = BackupView::new(new, self.vm.backups.len(), standing, self.policy, self.now)?;
         let older = self.backups.partition_point(|backup| backup.age_key() < new.age_key());
         let (older, newer) = self.backups.split_at(older);
-        Some(VmView { backups: [older, &[new], newer].concat(), ..*self })
+        let backups = [older, &[new], newer].concat();
+        Some(VmView { newest_restorable: newest_restorable(&backups), backups, ..*self })
     }
 
     /// Gives the backups that the rules may rest on: those whose timestamp can be believed, oldest first.
@@ -198,7 +202,7 @@ impl<'a> VmView<'a> {
 
     /// Gives the newest believable backup that can be restored, of whatever tier or none.
     pub fn newest_restorable(&self) -> Option<&BackupView<'a>> {
-        self.restorable().next_back()
+        self.newest_restorable.map(|index| &self.backups[index])
     }
 
     pub fn is_superseded(&self, backup: &BackupView<'_>) -> bool {
@@ -222,6 +226,10 @@ impl<'a> VmView<'a> {
     pub fn without_timestamp(&self) -> impl Iterator<Item = &'a Backup> {
         self.vm.backups.values().filter(|backup| backup.timestamp.is_none())
     }
+}
+
+fn newest_restorable(backups: &[BackupView<'_>]) -> Option<usize> {
+    backups.iter().rposition(|backup| backup.is_restorable() && !backup.is_future_dated)
 }
 
 /// Says by [position](Backups::position) which backups are broken, hang on a broken one, or have one that hangs on them.

@@ -144,9 +144,9 @@ impl<'v, 'a> Reasons<'v, 'a> {
 
     /// Says how many more of its tier have to be taken before one is no longer among so many newest.
     fn until_outnumbered(&self, at: usize, keep: u32) -> String {
+        let tier = self.judged(at).and_then(|judged| judged.tier);
         let newer = self.view.restorable().rev().take_while(|newer| newer.position != at);
-        let newer =
-            newer.filter(|newer| newer.tier == self.judged(at).and_then(|judged| judged.tier)).count();
+        let newer = newer.filter(|newer| newer.tier == tier).count();
         let more = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(newer);
         format!("until {more} more of them can be restored")
     }
