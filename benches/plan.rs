@@ -5,7 +5,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{Criterion, criterion_group, criterion_main};
-use fifo_retain::insight::{OverviewBuilder, PolicySide, compare};
+use fifo_retain::insight::status::HealthBuilder;
+use fifo_retain::insight::{PolicySide, compare};
 use fifo_retain::inventory::{Backup, BackupId, Inventory, Metadata, RecordedState, StoredFile, Vm, VmId};
 use fifo_retain::plan::audit::audit_vm;
 use fifo_retain::plan::{Plan, Planner, Prune, VmPlan, plan};
@@ -233,13 +234,13 @@ fn pages(criterion: &mut Criterion) {
     }
     let policies = grandfather();
     let mut planner = Planner::new(&policies, now);
-    let mut overview = OverviewBuilder::default();
+    let mut overview = HealthBuilder::default();
     for vm in (1..=5_000).map(|n| vm(n, now)) {
         overview.add(&vm, planner.decide(&vm));
     }
     let overview = overview.finish(&planner, "https://fifo.example.com", &[]);
     group.bench_function("5,000 VMs", |bench| {
-        bench.iter(|| status_page(&overview.health, &Default::default(), None, "as `ops`"))
+        bench.iter(|| status_page(&overview, &Default::default(), None, "as `ops`"))
     });
     group.finish();
 }

@@ -171,11 +171,11 @@ fn available(context: &Context, checks: &mut Checks) -> Option<Policies> {
 }
 
 fn selected(policies: &Policies, inventory: &Inventory, checks: &mut Checks) {
-    let mut counts: BTreeMap<&str, usize> = policies.iter().map(|policy| (policy.name.as_str(), 0)).collect();
+    let mut counts: BTreeMap<&str, usize> = policies.iter().map(|policy| (&*policy.name, 0)).collect();
     let (mut unprotected, mut in_conflict) = (0, 0);
     for vm in inventory.vms.values() {
         match policies.policy_for(vm) {
-            Match::One(policy) => *counts.entry(policy.name.as_str()).or_default() += 1,
+            Match::One(policy) => *counts.entry(&*policy.name).or_default() += 1,
             Match::Unprotected => unprotected += 1,
             Match::Conflict(_) => in_conflict += 1,
         }

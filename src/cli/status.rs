@@ -47,25 +47,24 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     let policies = policies::load(context)?;
     let (selection, prune) = (args.planning.selection(), Prune::default());
     let read = look(context, &policies, &selection, args.at, prune, KeptVms::Overview, None).await?;
-    let Planned { overview: Some(overview), identity, .. } = read else {
+    let Planned { overview: Some(health), identity, .. } = read else {
         return Err(Failure::new("how the VMs stand was not read"));
     };
-    let health = &overview.health;
     let stop = context.host.safety_stop(&health.endpoint);
     let known = context.host.verified(&health.endpoint);
     if format == Format::Html {
-        print_text(&status_page(health, &known, stop.as_ref(), &identity))?;
+        print_text(&status_page(&health, &known, stop.as_ref(), &identity))?;
     } else {
         let doc = || {
             let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
-            let doc = document(health, stop.as_ref(), view, Some(&identity), context.detail());
+            let doc = document(&health, stop.as_ref(), view, Some(&identity), context.detail());
             let shown: Vec<(VmId, &str)> = match context.detail() {
                 Detail::Errors | Detail::Brief => Vec::new(),
                 _ => health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect(),
             };
             proofs::with_proofs(doc, &known, &shown)
         };
-        context.print(doc, |out| json::status(health, &known, stop.as_ref(), out))?;
+        context.print(doc, |out| json::status(&health, &known, stop.as_ref(), out))?;
     }
     // While no backups are made, the status is not good, however young the backups still are.
     let is_broken = |id| known.get(&id).is_some_and(|vm| !vm.broken.is_empty());
@@ -73,7 +72,7 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
         stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out() || vm.uuid.is_some_and(is_broken));
     if let Some(path) = &args.metrics_file {
         let history = RunHistory {
-            overview: Some(overview),
+            overview: Some(health),
             verified: known,
             safety_stop: stop,
             ..RunHistory::default()

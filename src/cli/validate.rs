@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::options::Format;
 use super::policies::{count_text, counted, plural};
-use crate::policy::{self, Diagnostic, Loaded, Name, Policies, Severity, render_github, render_text};
+use crate::policy::{self, Diagnostic, Loaded, Policies, Severity, render_github, render_text};
 use crate::report::json::document;
 use crate::report::{Exit, Failure, Styles};
 use crate::runner::output::print;
@@ -55,7 +55,7 @@ fn warn_of_chains(loaded: &mut Loaded) {
         let hint = match fewer {
             Some((from, fewer)) => format!(
                 "with `from: [{}]` it holds at most {fewer}, each of them larger; or raise `keep`",
-                from.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+                from.iter().map(|name| &**name).collect::<Vec<_>>().join(", ")
             ),
             None => "keep fewer of the tiers that are taken from it, or more of this one".to_owned(),
         };

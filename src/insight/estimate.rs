@@ -12,14 +12,12 @@ pub struct Estimate {
     pub pruned_bytes: u64,
     /// Bytes that its creates upload: each as many as the newest completed backup of the same VM, comment and type.
     pub upload_bytes: u64,
-    /// How many backups are created.
     pub creates: usize,
     /// How many of them have no such earlier backup, and so are not in `upload_bytes`.
     pub creates_unknown: usize,
 }
 
 impl Estimate {
-    /// Estimates what is done to one VM.
     pub fn of(planned: &VmPlan, vm: &Vm) -> Self {
         let mut sum = Self::default();
         for action in planned.due_actions() {

@@ -16,4 +16,3 @@ pub use compare::{
     year_changes,
 };
 pub use estimate::Estimate;
-pub use status::{Overview, OverviewBuilder, TierHealth};

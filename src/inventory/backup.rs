@@ -1,6 +1,6 @@
 use super::BackupId;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// One backup of a VM, as its record says.
@@ -10,10 +10,8 @@ use std::sync::Arc;
 pub struct Backup {
     pub id: BackupId,
     /// The comment it was created with; by it a policy's tier knows its own.
-    #[serde(serialize_with = "write_shared", deserialize_with = "read_shared")]
     pub comment: Option<Arc<str>>,
-    /// When sniffle accepted it, by sniffle's clock, to the microsecond. Missing on the remains of a backup that was
-    /// deleted while it uploaded.
+    /// When sniffle accepted it, by its clock, to the microsecond. Missing on what was deleted while it uploaded.
     pub timestamp: Option<DateTime<Utc>>,
     pub state: RecordedState,
     /// The backup that this one is an increment on; `None` on a full one, and on an incremental one until its upload begins.
@@ -31,17 +29,8 @@ pub struct Backup {
     pub is_broken: bool,
 }
 
-fn write_shared<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
-    text.as_deref().serialize(serializer)
-}
-
-fn read_shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<str>>, D::Error> {
-    Option::<String>::deserialize(deserializer).map(|text| text.map(Into::into))
-}
-
 impl Backup {
-    /// Returns the stored size in bytes: the sum over the files where they have one, else the record's own; `None` when
-    /// neither does.
+    /// Returns the stored size in bytes: the sum over the files where they have one, else the record's own.
     pub fn size_bytes(&self) -> Option<u64> {
         let mut sizes = self.files.iter().filter_map(|file| file.size_bytes).peekable();
         if sizes.peek().is_some() { Some(sizes.fold(0, u64::saturating_add)) } else { self.record_size_bytes }
@@ -63,21 +52,16 @@ impl Backup {
         }
     }
 
-    /// Finds what FiFo has not recorded of its stored objects; `None` when each has a size and checksum.
-    pub fn missing_file_info(&self) -> Option<MissingFileInfo> {
+    /// Names what FiFo has not recorded of its stored objects, `size` or `checksum`; `None` when each has both.
+    pub fn missing_file_info(&self) -> Option<&'static str> {
         let is_told =
             |count: usize, of_all: bool| if count == 0 { of_all } else { count == self.files.len() };
         let sizes = self.files.iter().filter(|file| file.size_bytes.is_some()).count();
         let checksums = self.files.iter().filter(|file| file.has_checksum).count();
-        if self.files.is_empty() {
-            Some(MissingFileInfo::Files)
-        } else if !is_told(sizes, self.record_size_bytes.is_some()) {
-            Some(MissingFileInfo::Size)
-        } else if !is_told(checksums, self.has_record_checksum) {
-            Some(MissingFileInfo::Checksum)
-        } else {
-            None
+        if self.files.is_empty() || !is_told(sizes, self.record_size_bytes.is_some()) {
+            return Some("size");
         }
+        (!is_told(checksums, self.has_record_checksum)).then_some("checksum")
     }
 }
 
@@ -96,21 +80,11 @@ impl From<Option<bool>> for LocalState {
     }
 }
 
-/// What a completed backup's record lacks: all of its stored objects, or the size or checksum of at least one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingFileInfo {
-    Files,
-    Size,
-    Checksum,
-}
-
 /// One stored object of a backup. Its name follows from those of the VM, the backup and the disk, and is not kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFile {
-    /// Which of the VM's disks it is of.
     #[serde(default)]
     pub disk: Disk,
-    /// The SHA-1 that FiFo has recorded.
     #[serde(default)]
     pub sha1: Option<[u8; 20]>,
     /// Bytes stored so far.
@@ -132,7 +106,6 @@ pub enum Disk {
 }
 
 impl Disk {
-    /// The length of a UUID.
     const ID: usize = 36;
 
     /// Reads the end of an object's name: what stands behind its last slash and the backup's UUID.
@@ -159,7 +132,6 @@ impl Disk {
     }
 }
 
-/// The `state` of a backup's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordedState {
     /// No state: accepted, and not started (it may never start).

@@ -1,8 +1,9 @@
 use super::{Backup, BackupId};
+use std::iter::successors;
+use std::mem::replace;
 use std::ops::Index;
 use std::slice;
 use std::sync::OnceLock;
-use std::vec;
 
 /// A VM's backups, by UUID.
 ///
@@ -52,6 +53,13 @@ impl Backups {
     pub fn parent_position(&self, position: usize) -> Option<usize> {
         let find = |backup: &Backup| backup.parent.and_then(|parent| self.position(parent));
         self.parents.get_or_init(|| self.records.iter().map(find).collect())[position]
+    }
+
+    /// Gives the positions of a backup and of all that it descends from, each once, also where parents are a loop.
+    pub fn chain_from(&self, position: usize) -> impl Iterator<Item = usize> {
+        let mut seen = vec![false; self.len()];
+        let steps = successors(Some(position), |&at| self.parent_position(at));
+        steps.take_while(move |&at| !replace(&mut seen[at], true))
     }
 
     pub fn get(&self, id: BackupId) -> Option<&Backup> {
@@ -127,15 +135,6 @@ impl Index<usize> for Backups {
 impl FromIterator<Backup> for Backups {
     fn from_iter<I: IntoIterator<Item = Backup>>(backups: I) -> Self {
         Self::new(backups.into_iter().collect())
-    }
-}
-
-impl IntoIterator for Backups {
-    type Item = Backup;
-    type IntoIter = vec::IntoIter<Backup>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.records.into_iter()
     }
 }
 

@@ -2,14 +2,13 @@
 
 use super::{Backup, BackupId, Backups};
 use serde::Serialize;
-use std::collections::BTreeSet;
 
-/// The way from a backup back to the full one that it rests on, in storage.
+/// The way from a backup back to the full one that it rests on, in storage: the backup itself is the first step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain<'a> {
-    /// The backup itself first, then its parent, and so on.
     pub steps: Vec<&'a Backup>,
-    pub end: ChainEnd,
+    /// The parent of the last step, where that is not there.
+    pub missing: Option<BackupId>,
 }
 
 impl Chain<'_> {
@@ -19,28 +18,11 @@ impl Chain<'_> {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChainEnd {
-    Full,
-    Missing(BackupId),
-    Loop(BackupId),
-}
-
-/// Walks from a backup to the full one that it rests on; `None` when there is no such backup.
+/// Walks from a backup to the full one that it rests on, or once through a loop; `None` when there is no such backup.
 pub fn chain_of(backups: &Backups, id: BackupId) -> Option<Chain<'_>> {
-    let mut steps = vec![backups.get(id)?];
-    let mut seen = BTreeSet::from([id]);
-    let mut next = steps[0].parent;
-    let end = loop {
-        let Some(parent) = next else { break ChainEnd::Full };
-        if !seen.insert(parent) {
-            break ChainEnd::Loop(parent);
-        }
-        let Some(backup) = backups.get(parent) else { break ChainEnd::Missing(parent) };
-        steps.push(backup);
-        next = backup.parent;
-    };
-    Some(Chain { steps, end })
+    let steps: Vec<&Backup> = backups.chain_from(backups.position(id)?).map(|at| &backups[at]).collect();
+    let missing = steps.last()?.parent.filter(|parent| !backups.contains(*parent));
+    Some(Chain { steps, missing })
 }
 
 /// What a restore fetches from storage, one backup after the other.
@@ -69,11 +51,9 @@ impl Restore {
     }
 }
 
-/// Goes up each chain from its full backup, and returns by [position](Backups::position) what `step` makes of each backup and of
-/// what its parent came to, which for a full one is `begin`. `None` where a step gives it, an ancestor is missing, or there is
-/// a loop.
-///
-/// Takes each backup once, however long the chains are.
+/// Goes up each chain from its full backup, each backup once, and returns by [position](Backups::position) what `step` makes of it
+/// and of what its parent came to, which for a full one is `begin`. `None` where a step gives it, an ancestor is missing, or there
+/// is a loop.
 pub fn along_chains<T: Clone>(
     backups: &Backups,
     begin: T,
@@ -142,7 +122,7 @@ mod tests {
         let backups = Backups::from_iter([backup(1, None), backup(2, Some(1)), backup(3, Some(2))]);
         let chain = chain_of(&backups, id(3)).unwrap();
         assert_eq!(chain.steps.iter().map(|b| b.id).collect::<Vec<_>>(), [id(3), id(2), id(1)]);
-        assert_eq!((chain.end, chain.size_bytes()), (ChainEnd::Full, Some(30)));
+        assert_eq!((chain.missing, chain.size_bytes()), (None, Some(30)));
     }
 
     #[test]
@@ -153,8 +133,10 @@ mod tests {
             backup(3, Some(2)),
             backup(4, Some(2)),
         ]);
-        assert_eq!(chain_of(&backups, id(1)).unwrap().end, ChainEnd::Missing(id(9)));
-        assert_eq!(chain_of(&backups, id(4)).unwrap().end, ChainEnd::Loop(id(2)));
+        assert_eq!(chain_of(&backups, id(1)).unwrap().missing, Some(id(9)));
+        let looped = chain_of(&backups, id(4)).unwrap();
+        let steps: Vec<BackupId> = looped.steps.iter().map(|step| step.id).collect();
+        assert_eq!((steps, looped.missing), (vec![id(4), id(2), id(3)], None));
         assert_eq!(restorable(&backups, &[true; 4]), [false; 4]);
     }
 

@@ -1,5 +1,4 @@
-//! What FiFo has, as it was read: plain data, no opinion. An inventory is always a little stale and may be incomplete: a backup
-//! that is missing from it may exist.
+//! What FiFo has, as it was read: plain data, always a little stale. A backup that is missing from it may exist.
 
 mod backup;
 mod backups;
@@ -7,9 +6,9 @@ mod chain;
 mod ids;
 mod vm;
 
-pub use backup::{Backup, Disk, LocalState, MissingFileInfo, RecordedState, StoredFile};
+pub use backup::{Backup, Disk, LocalState, RecordedState, StoredFile};
 pub use backups::Backups;
-pub use chain::{Chain, ChainEnd, Restore, along_chains, chain_of, restorable};
+pub use chain::{Chain, Restore, along_chains, chain_of, restorable};
 pub use ids::{BackupId, NotAUuid, VmId, vm_name};
 pub use vm::{Metadata, Vm};
 
@@ -20,15 +19,13 @@ use std::collections::BTreeMap;
 pub struct Inventory {
     /// The FiFo it was read from, as base URL without user, password, path or a final slash.
     pub endpoint: String,
-    /// The VMs that could be read whole.
     pub vms: BTreeMap<VmId, Vm>,
     /// The VMs (or list elements that may have been one) that could not be read whole. Nothing is ever done to them.
     pub unreadable: Vec<UnreadableVm>,
 }
 
 impl Inventory {
-    /// Says whether the list showed nothing at all. FiFo answers so to a user who may see no VM, so this must never be treated as
-    /// "there are no VMs".
+    /// Says whether the list showed nothing at all, as FiFo answers a user who may see no VM: it never means that there are none.
     pub fn is_empty(&self) -> bool {
         self.vms.is_empty() && self.unreadable.is_empty()
     }
@@ -39,7 +36,6 @@ impl Inventory {
 pub struct UnreadableVm {
     /// Its alias, or an empty text where not even that could be read.
     pub alias: String,
-    /// Its UUID, where that could be read.
     pub id: Option<VmId>,
     /// What could not be read, one entry a place: `backups.<uuid>.parent: expected a UUID, found a number`.
     pub problems: Vec<String>,

@@ -27,7 +27,6 @@ pub struct Vm {
 pub struct Metadata(BTreeMap<String, String>);
 
 impl Metadata {
-    /// Returns the text at a path, where there is a single value.
     pub fn get(&self, path: &str) -> Option<&str> {
         self.0.get(path).map(String::as_str)
     }

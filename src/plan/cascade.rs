@@ -21,8 +21,7 @@ pub struct CascadeCost {
 #[derive(Debug)]
 pub struct CascadeCosts<'a> {
     backups: &'a Backups,
-    /// How many restorable backups, and how many in all, go with each one, itself included, by
-    /// [position](Backups::position).
+    /// How many restorable backups, and how many in all, go with each one, by [position](Backups::position).
     lost: Vec<(usize, usize)>,
 }
 
@@ -31,24 +30,18 @@ impl<'a> CascadeCosts<'a> {
         let backups = &vm.backups;
         let mut is_restorable = vec![false; backups.len()];
         let view = VmView::new(vm, policy, now);
-        view.backups.iter().for_each(|backup| is_restorable[backup.position] = backup.restorable);
+        view.backups.iter().for_each(|backup| is_restorable[backup.position] = backup.is_restorable());
         let mut lost = vec![(0, 0); backups.len()];
-        // Each counts once for all that it descends from; a walk in a loop ends where it comes to one a second time.
-        let mut counted_for = vec![usize::MAX; backups.len()];
-        for (first, &is_restorable) in is_restorable.iter().enumerate() {
-            let mut step = Some(first);
-            while let Some(at) = step.filter(|&at| counted_for[at] != first) {
-                counted_for[at] = first;
+        for (first, is_restorable) in is_restorable.into_iter().enumerate() {
+            for at in backups.chain_from(first) {
                 lost[at].0 += usize::from(is_restorable);
                 lost[at].1 += 1;
-                step = backups.parent_position(at);
             }
         }
         Self { backups, lost }
     }
 
-    /// Returns what is lost if a backup and all its descendants go; one that is gone has only the descendants that still
-    /// name it.
+    /// Returns what is lost if a backup and all its descendants go; one that is gone has those that still name it.
     pub fn of(&self, backup: BackupId) -> CascadeCost {
         let children = || self.backups.values().zip(&self.lost).filter(|(it, _)| it.parent == Some(backup));
         let ((restorable, descendants), taken) = match self.backups.position(backup) {
@@ -133,7 +126,7 @@ mod tests {
                         next.extend(children.map(|child| child.id).filter(|&child| lost.insert(child)));
                     }
                     let restorable =
-                        view.backups.iter().filter(|it| it.restorable && lost.contains(&it.id()));
+                        view.backups.iter().filter(|it| it.is_restorable() && lost.contains(&it.id()));
                     let cost = costs.of(id);
                     let walked = (restorable.count(), lost.len() - 1);
                     prop_assert_eq!((cost.restorable, cost.descendants), walked);

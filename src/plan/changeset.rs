@@ -122,7 +122,7 @@ impl SnapshotUsage {
 }
 
 /// What is planned for one VM.
-#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VmPlan {
     /// Its UUID; `None` only for an element of the list in which not even that could be read.
@@ -154,23 +154,6 @@ pub struct VmPlan {
 }
 
 impl VmPlan {
-    /// Makes the plan of a VM to which nothing is done, for the reason of a note.
-    pub(super) fn left_alone(uuid: Option<VmId>, alias: &str, status: Status, note: Note) -> Self {
-        Self {
-            uuid,
-            alias: alias.to_owned(),
-            policy: None,
-            status,
-            fingerprint: None,
-            suspended: None,
-            actions: Vec::new(),
-            notes: vec![note],
-            unmanaged: SnapshotUsage::default(),
-            stored: 0,
-            refused_deletes: 0,
-        }
-    }
-
     pub fn is_suspended(&self) -> bool {
         self.suspended.is_some()
     }
@@ -207,7 +190,7 @@ pub struct SuspendedUntil {
 }
 
 /// How a VM stands. `Changes` when there is an action, else the strongest of the others, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// There is something to do.
@@ -225,6 +208,7 @@ pub enum Status {
     /// It matches no policy; nothing is done to it.
     Unprotected,
     /// All is as the policy wants it.
+    #[default]
     UpToDate,
 }
 

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfirmedPlan {
-    /// The VMs of the fresh plan with something to do, each with only the actions that the saved plan lists too, doing no
-    /// more than listed and no sooner.
+    /// The VMs of the fresh plan with something to do that the saved plan lists too, each with no more than is listed and no sooner.
     pub vms: Vec<VmPlan>,
     /// What the saved plan lists and is not going to be done, and why; in its order.
     pub skipped: Vec<SkippedVm>,
@@ -70,8 +69,7 @@ pub fn confirm(saved: &Plan, fresh: &Plan) -> ConfirmedPlan {
     ConfirmedPlan { vms, skipped }
 }
 
-/// Gives the fresh plan's actions that the listed plan has too, none sooner than listed; one that waits for a create only
-/// together with it.
+/// Gives the fresh plan's actions that the listed plan has too, none sooner than listed or without the create it waits for.
 fn still_wanted(listed: &VmPlan, fresh: &VmPlan) -> Vec<Action> {
     let mut confirmed = Vec::new();
     for action in fresh.due_actions() {

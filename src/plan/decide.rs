@@ -11,7 +11,7 @@ use super::note::{Note, NoteCode};
 use super::notes::{backup_notes, name_of, time_text, vm_note};
 use super::parent::{parent_for, yields_empty_increment};
 use super::projection;
-use super::prune::Expired;
+use super::prune::{Expired, PruneHold};
 use super::request::Request;
 use super::standing::{BackupView, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
@@ -39,7 +39,7 @@ pub(super) fn without_policy(vm: &Vm, claims: &Match<'_>) -> VmPlan {
     let Match::Conflict(policies) = claims else {
         return untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"));
     };
-    let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
+    let names: Vec<&str> = policies.iter().map(|policy| &*policy.name).collect();
     let text = format!(
         "claimed by {} with the same priority ({}); give one a higher `priority` or exclude it from the others",
         names.join(" and "),
@@ -51,7 +51,8 @@ pub(super) fn without_policy(vm: &Vm, claims: &Match<'_>) -> VmPlan {
 /// Returns the plan of a VM to which nothing is done, without its fingerprint.
 pub(super) fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
     let stored = vm.backups.values().filter(|backup| backup.state == RecordedState::Completed).count();
-    VmPlan { stored, ..VmPlan::left_alone(Some(vm.id), &vm.alias, status, note) }
+    let (uuid, alias, notes) = (Some(vm.id), vm.alias.clone(), vec![note]);
+    VmPlan { uuid, alias, status, notes, stored, ..VmPlan::default() }
 }
 
 /// Decides what is to be done to a VM under the policy that it belongs to, by its due times. The plan is
@@ -74,7 +75,10 @@ pub(crate) fn decide_under(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> 
         policy: Some(view.policy.name.clone()),
         status: if actions.is_empty() { idle } else { Status::Changes },
         fingerprint: None,
-        refused_deletes: expired.over_limit.filter(|_| suspended.is_none()).map_or(0, |(expired, _)| expired),
+        refused_deletes: match expired.hold {
+            PruneHold::OverLimit(expired, _) if suspended.is_none() => expired,
+            _ => 0,
+        },
         suspended,
         actions,
         notes,
@@ -247,27 +251,20 @@ fn deletes_after(view: &VmView<'_>, create: &Create, now: &HashSet<BackupId>) ->
 }
 
 fn delete_local(view: &VmView<'_>, backup: &BackupView<'_>, after: Option<&Create>) -> Option<DeleteLocal> {
-    if let Some(create) = after.filter(|_| backup.id() == NEW_BACKUP) {
-        return Some(DeleteLocal {
-            backup: None,
-            tier: create.tier.clone(),
-            taken: None,
-            after_create: true,
-            reason: "not needed once it is complete".to_owned(),
-        });
-    }
+    let is_new = backup.id() == NEW_BACKUP;
     let reason = match after {
+        Some(_) if is_new => "not needed once it is complete".to_owned(),
         Some(create) => format!("once the new {} is complete", create.tier),
-        None if backup.restorable => "no longer needed as a parent".to_owned(),
+        None if backup.is_restorable() => "no longer needed as a parent".to_owned(),
         None => match view.newest_restorable().filter(|_| view.is_superseded(backup)) {
             Some(newest) => format!("superseded: the newer {} can be restored", name_of(view, newest)),
             None => "superseded: a newer snapshot is kept".to_owned(),
         },
     };
     Some(DeleteLocal {
-        backup: Some(backup.id()),
+        backup: (!is_new).then(|| backup.id()),
         tier: view.tier(backup.tier?).name.to_string(),
-        taken: Some(view.zone.moment(backup.taken)),
+        taken: (!is_new).then(|| view.zone.moment(backup.taken)),
         after_create: after.is_some(),
         reason,
     })
@@ -284,7 +281,7 @@ fn deletes_from_storage(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Act
             tier: view.tier(backup.tier?).name.to_string(),
             taken: view.zone.moment(backup.taken),
             size_bytes: backup.backup.size_bytes(),
-            reason: last_kept.remove(&backup.id())?.reason,
+            reason: last_kept.remove(&backup.id())?.1,
         }))
     };
     expired.deletes.iter().filter_map(delete).collect()

@@ -21,15 +21,13 @@ pub(crate) const RECENT: TimeDelta = TimeDelta::days(35);
 pub struct Occurrences<'a> {
     policy: &'a Policy,
     now: DateTime<Utc>,
-    /// By tier and without its spread, oldest first: from the last one before the time that is looked at, a spread further back,
-    /// to the first one after it.
+    /// By tier and without its spread, oldest first: from the last one a spread before the time to the first one after it.
     dues: Cow<'a, [Vec<DateTime<Utc>>]>,
     /// Those of each tier within [`RECENT`] and its spread before now, oldest first; looked up when they are first needed.
     recent: Vec<OnceLock<Vec<DateTime<Utc>>>>,
 }
 
 impl<'a> Occurrences<'a> {
-    /// Looks up those around an instant.
     pub fn new(policy: &'a Policy, now: DateTime<Utc>) -> Self {
         Self::over(policy, now, now)
     }
@@ -72,7 +70,8 @@ impl<'a> Occurrences<'a> {
     /// Counts the known due instants of a VM's tier that have passed, and returns how to find each of them.
     fn around(&self, tier: TierIndex, vm: VmId) -> (usize, impl Fn(usize) -> Option<DateTime<Utc>>) {
         let (dues, share) = (&self.dues[tier], share_of(self.policy.tiers[tier].spread, vm));
-        let past = dues.partition_point(|due| *due + share <= self.now);
+        let until = self.now - share;
+        let past = dues.partition_point(|due| *due <= until);
         (past, move |at| dues.get(at).map(|due| *due + share))
     }
 
@@ -98,8 +97,7 @@ impl<'a> Occurrences<'a> {
     }
 }
 
-/// Returns a VM's fixed share of a spread, in whole seconds, from 0 up to but not including the spread; 0 for the VM of which
-/// nothing is known, with a UUID of zeros.
+/// Returns a VM's fixed share of a spread, in whole seconds, below the spread; 0 for the VM of which nothing is known.
 pub(crate) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
     if spread.is_zero() || vm.uuid().is_nil() {
         return TimeDelta::zero();
@@ -139,9 +137,9 @@ pub fn unsatisfied(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<(Tie
     (0..view.policy.tiers.len())
         .filter_map(|tier| Some((tier, occurrences.last(tier, view.vm.id)?)))
         .filter(|&(tier, since)| {
-            !view.not_future_dated().any(|backup| {
+            !view.not_future_dated().rev().any(|backup| {
                 backup.tier.is_some_and(|own| own <= tier)
-                    && (backup.restorable || backup.standing.is_running())
+                    && (backup.is_restorable() || backup.standing.is_running())
                     && backup.taken >= since
             })
         })

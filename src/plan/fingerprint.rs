@@ -4,15 +4,10 @@ use crate::inventory::{LocalState, Vm};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Digests a VM's hypervisor, state and flags, and of each backup its UUID, comment, timestamp, state, parent and local, and
-/// whether it is known to be broken: the
-/// SHA-256 in 64 lower-case hexadecimal digits.
-///
-/// Sizes are left out: they grow while nothing else changes.
+/// Digests a VM as SHA-256, in 64 lower-case hexadecimal digits. Sizes are left out: they grow while nothing else changes.
 pub fn fingerprint(vm: &Vm) -> String {
     let mut text = String::with_capacity(160 * (vm.backups.len() + 1));
-    // Every field is written with its length or in a form that cannot hold the separator, so that no two VMs that differ are
-    // written alike.
+    // Every field has its length or a form without the separator, so that no two VMs that differ are written alike.
     let mut field = |value: Option<&str>| match value {
         Some(value) => {
             text.push_str(itoa::Buffer::new().format(value.len()));

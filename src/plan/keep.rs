@@ -1,5 +1,4 @@
-//! Why each backup stays where it is, on the hypervisor and in storage: one reason each, found once and used by the plan, by
-//! `show` and by the counts of what is stored.
+//! Why each backup stays where it is, on the hypervisor and in storage: one reason each, found once.
 
 use super::parent::parent_for;
 use super::standing::{BackupView, Standing, VmView};
@@ -117,7 +116,7 @@ pub(super) fn local(view: &VmView<'_>) -> Vec<Option<Keep>> {
     // Storage cannot give that moment back and the snapshot can. Only the newest is kept; older ones would eat the quota. One
     // that never got as far as a snapshot does not take the place of an older one that did.
     let lost = |backup: &&BackupView<'_>| {
-        let is_lost = !backup.restorable && !backup.standing.is_running();
+        let is_lost = !backup.is_restorable() && !backup.standing.is_running();
         backup.tier.is_some() && backup.backup.holds_snapshot() && is_lost
     };
     if let Some(backup) = view.not_future_dated().rev().find(lost).filter(|it| !view.is_superseded(it)) {
@@ -126,8 +125,7 @@ pub(super) fn local(view: &VmView<'_>) -> Vec<Option<Keep>> {
     keeps
 }
 
-/// Finds the managed backups that hold a snapshot for which there is no reason, oldest first; none at all while an accepted
-/// backup has not named its parent, which may be any.
+/// Finds the managed snapshots that nothing wants, oldest first; none while an accepted backup has not named its parent.
 pub(super) fn unwanted_locally<'v, 'a>(
     view: &'v VmView<'a>,
     local: &[Option<Keep>],
@@ -162,7 +160,7 @@ fn stored(view: &VmView<'_>, local: &[Option<Keep>]) -> Vec<Option<Keep>> {
             Some(_) => enter(&mut keeps, at, Keep::Local),
             None => {}
         }
-        if !backup.restorable && !view.is_superseded(backup) {
+        if !backup.is_restorable() && !view.is_superseded(backup) {
             enter(&mut keeps, at, Keep::NothingNewer);
         }
     }
@@ -182,9 +180,8 @@ fn stored(view: &VmView<'_>, local: &[Option<Keep>]) -> Vec<Option<Keep>> {
 
 /// Keeps what cannot be restored for its 35 days, unless the chain that it hangs on goes before.
 fn evidence(view: &VmView<'_>, keeps: &mut [Option<Keep>]) {
-    let is_young = |backup: &&BackupView<'_>| view.now - backup.taken < EVIDENCE_AGE_MAX;
-    let mut open: Vec<&BackupView<'_>> = view.backups.iter().filter(is_young).collect();
-    open.retain(|backup| !backup.restorable && keeps[backup.position].is_none());
+    let mut open: Vec<&BackupView<'_>> = view.backups.iter().filter(|it| !it.is_restorable()).collect();
+    open.retain(|it| keeps[it.position].is_none() && view.now - it.taken < EVIDENCE_AGE_MAX);
     open.iter().for_each(|backup| keeps[backup.position] = Some(Keep::Evidence));
     let mut is_changed = true;
     while std::mem::replace(&mut is_changed, false) {
@@ -217,7 +214,7 @@ fn may_be_running(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
 
 /// Says whether FiFo has started a backup so long ago that it will not end it.
 pub(super) fn is_abandoned(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
-    view.now - backup.taken >= EVIDENCE_AGE_MAX && has_started(backup)
+    has_started(backup) && view.now - backup.taken >= EVIDENCE_AGE_MAX
 }
 
 /// Says whether FiFo has accepted a backup, and neither completed nor given it up.

@@ -8,13 +8,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-/// What kept an expired backup last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LastKept {
-    /// Until when it, or one that descends from it, was among the newest of its tier; `None` for one that cannot be restored.
-    pub(super) until: Option<DateTime<Utc>>,
-    pub(super) reason: String,
-}
+/// Until when it, or what descends from it, was among the newest of its tier (`None`: it cannot be restored), and why it goes.
+type LastKept = (Option<DateTime<Utc>>, String);
 
 /// Finds what kept each expired backup last: its own place among the newest of its tier, or that of one which descends from
 /// it and is still on record. Both are by today's `keep`.
@@ -34,15 +29,15 @@ pub(super) fn last_kept(view: &VmView<'_>, expired: &[&BackupView<'_>]) -> BTree
             } else {
                 format!("expired: needed by the {}, which was {newest} until {until}", name_of(view, backup))
             };
-            found.insert(id, LastKept { until: Some(at), reason });
+            found.insert(id, (Some(at), reason));
             step = view.vm.backups.get(id).and_then(|backup| backup.parent);
         }
     }
-    for backup in expired.iter().filter(|backup| !backup.restorable) {
+    for backup in expired.iter().filter(|backup| !backup.is_restorable()) {
         let newer = view.restorable().find(|newer| newer.age_key() > backup.age_key());
         found.extend(newer.map(|newer| {
             let reason = format!("expired: cannot be restored, and the newer {} can", name_of(view, newer));
-            (backup.id(), LastKept { until: None, reason })
+            (backup.id(), (None, reason))
         }));
     }
     found
@@ -158,10 +153,10 @@ mod tests {
                     let own = newer
                         .get(keep.wrapping_sub(1))
                         .map(|newer| newer.taken)
-                        .filter(|_| backup.restorable);
+                        .filter(|_| backup.is_restorable());
                     let children = expired.iter().filter(|it| it.backup.parent == Some(backup.id()));
-                    let of_children = children.filter_map(|it| found[&it.id()].until).max();
-                    prop_assert_eq!(found[&backup.id()].until, own.max(of_children));
+                    let of_children = children.filter_map(|it| found[&it.id()].0).max();
+                    prop_assert_eq!(found[&backup.id()].0, own.max(of_children));
                 }
             }
             Ok(())

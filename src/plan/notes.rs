@@ -2,9 +2,9 @@
 
 use super::due::cannot_back_up;
 use super::note::{Note, NoteCode};
-use super::prune::Expired;
+use super::prune::{Expired, PruneHold};
 use super::standing::{BackupView, Standing, VmView, lacks, tells_files};
-use crate::inventory::{BackupId, LocalState, MissingFileInfo};
+use crate::inventory::{BackupId, LocalState};
 use crate::policy::{TierIndex, minute_text};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,6 @@ fn label_of(view: &VmView<'_>, backup: &BackupView<'_>) -> String {
     }
 }
 
-/// Says that a backup is among so many newest of its tier.
 pub(crate) fn newest_text(keep: u32) -> String {
     match keep {
         1 => "the newest of its tier".to_owned(),
@@ -83,41 +82,36 @@ pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<
             let text = format!("the timestamp of the {} is in the future; {what}", name());
             note(NoteCode::FutureTimestamp, text);
         }
-        if let LocalState::Absent = backup.backup.local
-            && let Some(bytes) = backup.backup.local_size_bytes.filter(|&bytes| bytes > 0)
-        {
-            let bytes = bytes_text(bytes);
-            let name = name();
-            note(
-                NoteCode::OrphanedSnapshot,
-                format!("the snapshot of the {name} was deleted and still holds {bytes} on the hypervisor"),
-            );
+        let held = backup.backup.local_size_bytes.unwrap_or(0);
+        if backup.backup.local == LocalState::Absent && held > 0 {
+            let (name, held) = (name(), bytes_text(held));
+            let text =
+                format!("the snapshot of the {name} was deleted and still holds {held} on the hypervisor");
+            note(NoteCode::OrphanedSnapshot, text);
         }
         if backup.tier.is_none() {
             note(NoteCode::Unmanaged, format!("the {} matches no tier and is left alone", name()));
         }
         notes.extend(standing_note(view, backup, tells_files));
     }
-    notes.extend(expired.over_limit.map(|(expired, limit)| {
+    if let PruneHold::OverLimit(expired, limit) = expired.hold {
         let text = format!(
             "{expired} stored backups would be expired even without those of the last 8 days (limit {limit}), so none is \
              deleted from storage; --allow-mass-prune {expired} lets them go"
         );
-        Note::vm(NoteCode::OverPruneLimit, text)
-    }));
+        notes.push(Note::vm(NoteCode::OverPruneLimit, text));
+    }
     notes.extend(expired_notes(view, expired));
     // A stable sort: within a kind they stay in the order of age.
     notes.sort_by_key(|note| note.code);
     notes
 }
 
-/// Counts what has expired of each tier and is not deleted, coarsest first: where `keep` is short these are most of the
-/// backups there are.
+/// Counts what has expired of each tier and is not deleted, coarsest first.
 fn expired_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Note> {
     let deleted: BTreeSet<BackupId> = expired.deletes.iter().map(|backup| backup.id()).collect();
     let mut by_tier: BTreeMap<TierIndex, (u32, u64, DateTime<Utc>)> = BTreeMap::new();
     for backup in expired.backups.iter().filter(|backup| !deleted.contains(&backup.id())) {
-        // What is of no tier never expires.
         let Some(tier) = backup.tier else { continue };
         let (count, bytes, _) = by_tier.entry(tier).or_insert((0, 0, backup.taken));
         *count += 1;
@@ -140,7 +134,7 @@ fn expired_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Note> {
 /// Gives what is to be reported of how a backup stands; `None` for one that can be restored.
 fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) -> Option<Note> {
     let is_unverified = tells_files && lacks(backup.backup).is_some();
-    if backup.standing == Standing::Completed && backup.restorable && !is_unverified {
+    if backup.is_restorable() && !is_unverified {
         return None;
     }
     let name = name_of(view, backup);
@@ -148,11 +142,8 @@ fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) 
         Standing::InProgress => {
             let article = if backup.tier.is_some() { "a" } else { "the" };
             let (label, since) = (label_of(view, backup), time_text(view, backup.taken));
-            let text = match backup.backup.size_bytes().filter(|&bytes| bytes > 0) {
-                Some(bytes) => {
-                    let bytes = bytes_text(bytes);
-                    format!("{article} {label} has been uploading since {since}, {bytes} so far")
-                }
+            let text = match backup.backup.size_bytes().filter(|&bytes| bytes > 0).map(bytes_text) {
+                Some(bytes) => format!("{article} {label} has been uploading since {since}, {bytes} so far"),
                 None => format!("{article} {label} has been running since {since}"),
             };
             (NoteCode::InProgress, text)
@@ -161,8 +152,8 @@ fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) 
             let until = time_text(view, backup.taken + view.policy.stuck_after);
             unverified(&name, backup, &format!("in progress until {until}"))
         }
-        Standing::Completed if backup.restorable => unverified(&name, backup, "completed"),
-        Standing::Completed => {
+        Standing::Restorable | Standing::Unreadable => unverified(&name, backup, "completed"),
+        Standing::Unrestorable => {
             let why = if backup.is_on_broken_chain { "broken" } else { "missing or not completed" };
             let text = format!("the {name} cannot be restored: a backup that it is based on is {why}");
             (NoteCode::Unrestorable, text)
@@ -189,13 +180,8 @@ fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) 
 }
 
 fn unverified(name: &str, backup: &BackupView<'_>, counts_as: &str) -> (NoteCode, String) {
-    let missing = match lacks(backup.backup) {
-        Some(MissingFileInfo::Files) => "lists no stored file",
-        Some(MissingFileInfo::Size) => "reports no size for a stored file",
-        Some(MissingFileInfo::Checksum) => "reports no checksum for a stored file",
-        None => "does not say whether it is whole",
-    };
-    let missing = format!("FiFo {missing}, unlike for earlier backups");
+    let lacks = lacks(backup.backup).unwrap_or("checksum");
+    let missing = format!("FiFo reports no {lacks} for a stored file, unlike for earlier backups");
     let text = format!("the {name} is marked as completed, but {missing}; it counts as {counts_as}");
     (NoteCode::Unverified, text)
 }

@@ -12,11 +12,13 @@ use crate::policy::TierIndex;
 /// take an increment on a failed upload, which can never be restored.
 pub fn parent_for<'v, 'a>(view: &'v VmView<'a>, tier: TierIndex) -> Option<&'v BackupView<'a>> {
     let from = view.tier(tier).kind.parents()?;
+    let mut coarsest_newer = TierIndex::MAX;
     view.restorable().rev().find(|candidate| {
-        let is_full_of_tier = |own| own == tier && candidate.backup.parent.is_none();
-        let may_be = |own: &TierIndex| from.contains(own) || is_full_of_tier(*own);
-        let Some(own) = candidate.tier.filter(may_be) else { return false };
-        candidate.backup.local == LocalState::Present && !view.is_outdated(candidate, own)
+        let Some(own) = candidate.tier else { return false };
+        let is_outdated = coarsest_newer < own;
+        coarsest_newer = coarsest_newer.min(own);
+        let may_be = from.contains(&own) || own == tier && candidate.backup.parent.is_none();
+        may_be && !is_outdated && candidate.backup.local == LocalState::Present
     })
 }
 
@@ -26,12 +28,7 @@ pub fn parent_for<'v, 'a>(view: &'v VmView<'a>, tier: TierIndex) -> Option<&'v B
 /// `zfs send` then finds nothing to start from, and FiFo reports the empty result as completed, night after night. So
 /// it is as if there were no parent.
 pub fn yields_empty_increment(view: &VmView<'_>, parent: BackupId) -> bool {
-    last_increment(view, parent).is_some_and(|last| last.standing == Standing::Hollow)
-}
-
-/// Finds the last increment on a backup that FiFo calls completed, whether or not there is anything in it.
-pub(crate) fn last_increment<'v, 'a>(view: &'v VmView<'a>, parent: BackupId) -> Option<&'v BackupView<'a>> {
-    view.backups.iter().rfind(|backup| {
-        backup.backup.parent == Some(parent) && backup.backup.state == RecordedState::Completed
-    })
+    let mut completed = view.backups.iter().filter(|it| it.backup.state == RecordedState::Completed);
+    let last = completed.rfind(|it| it.backup.parent == Some(parent));
+    last.is_some_and(|last| last.standing == Standing::Hollow)
 }

@@ -1,7 +1,7 @@
 //! Plans VM after VM, so that no more than one of them has to be in memory.
 
 use super::audit;
-use super::changeset::{Action, FORMAT, Plan, PolicyRef, Status, Summary, TOOL, VmPlan};
+use super::changeset::{Action, FORMAT, Plan, PolicyRef, SnapshotUsage, Status, Summary, TOOL, VmPlan};
 use super::decide::{decide_under, untouched, without_policy};
 use super::due::Occurrences;
 use super::fingerprint::fingerprint;
@@ -62,7 +62,7 @@ impl JudgedVm<'_> {
 impl<'p> Planner<'p> {
     pub fn new(policies: &'p Policies, request: impl Into<Request>) -> Self {
         let request = request.into();
-        let of = |policy: &'p Policy| (policy.name.as_str(), Occurrences::new(policy, request.due_at));
+        let of = |policy: &'p Policy| (&*policy.name, Occurrences::new(policy, request.due_at));
         let occurrences_by_policy = policies.iter().map(of).collect();
         Self { policies, request, occurrences_by_policy, valid_until: None }
     }
@@ -80,7 +80,7 @@ impl<'p> Planner<'p> {
         let &mut Self { policies, request, .. } = self;
         let (mut plan, judged) = match policies.policy_for(vm) {
             Match::One(policy) => {
-                let occurrences = &self.occurrences_by_policy[policy.name.as_str()];
+                let occurrences = &self.occurrences_by_policy[&*policy.name];
                 let view = VmView::one_of(vm, policies, policy, request);
                 let plan = decide_under(&view, occurrences);
                 self.valid_until = valid_until(&view, occurrences, &plan, self.valid_until);
@@ -96,8 +96,7 @@ impl<'p> Planner<'p> {
         DecidedVm { plan, judged }
     }
 
-    /// Makes a plan of what was decided for each VM, and of the VMs that could not be read. The plan is the same whatever
-    /// order these are in.
+    /// Makes a plan of what was decided for each VM, in whatever order, and of the VMs that could not be read.
     pub fn finish(self, endpoint: String, mut vms: Vec<VmPlan>, unreadable: &[UnreadableVm]) -> Plan {
         vms.extend(unreadable.iter().map(self::unreadable));
         vms.sort_unstable_by(|a, b| {
@@ -137,7 +136,8 @@ impl Plan {
 
 pub(crate) fn unreadable(vm: &UnreadableVm) -> VmPlan {
     let text = format!("could not be read completely: {}", vm.problems.join("; "));
-    VmPlan::left_alone(vm.id, &vm.alias, Status::Unreadable, Note::vm(NoteCode::Unreadable, text))
+    let (status, notes) = (Status::Unreadable, vec![Note::vm(NoteCode::Unreadable, text)]);
+    VmPlan { uuid: vm.id, alias: vm.alias.clone(), status, notes, ..VmPlan::default() }
 }
 
 /// Returns what VMs are sorted by: alias, then UUID. What is wrong with them distinguishes two unreadable VMs without
@@ -151,28 +151,24 @@ pub(crate) fn sort_key<'n>(
 }
 
 fn summary(vms: &[VmPlan]) -> Summary {
-    let mut summary = Summary::default();
-    for vm in vms {
-        summary.unmanaged = summary.unmanaged.plus(vm.unmanaged);
-        summary.stored += vm.stored;
-        for action in vm.due_actions() {
-            summary.create += usize::from(action.is_create());
-            summary.delete_local += usize::from(action.is_local_delete());
-            summary.delete_cloud += usize::from(action.is_cloud_delete());
-        }
-        match vm.status {
-            Status::Changes if vm.is_suspended() => summary.suspended += 1,
-            Status::Changes => {}
-            Status::Fault => summary.fault += 1,
-            Status::Unreadable => summary.unreadable += 1,
-            Status::Conflict => summary.conflict += 1,
-            Status::Blocked => summary.blocked += 1,
-            Status::Waiting => summary.waiting += 1,
-            Status::Unprotected => summary.unprotected += 1,
-            Status::UpToDate => summary.up_to_date += 1,
-        }
+    let count = |is_of: &dyn Fn(&VmPlan) -> bool| vms.iter().filter(|vm| is_of(vm)).count();
+    let with = |status| count(&|vm| vm.status == status);
+    let actions = || vms.iter().flat_map(VmPlan::due_actions);
+    Summary {
+        create: actions().filter(|action| action.is_create()).count(),
+        delete_local: actions().filter(|action| action.is_local_delete()).count(),
+        delete_cloud: actions().filter(|action| action.is_cloud_delete()).count(),
+        up_to_date: with(Status::UpToDate),
+        waiting: with(Status::Waiting),
+        blocked: with(Status::Blocked),
+        unprotected: with(Status::Unprotected),
+        conflict: with(Status::Conflict),
+        fault: with(Status::Fault),
+        unreadable: with(Status::Unreadable),
+        suspended: count(&|vm| vm.status == Status::Changes && vm.is_suspended()),
+        stored: vms.iter().map(|vm| vm.stored).sum(),
+        unmanaged: vms.iter().map(|vm| vm.unmanaged).fold(SnapshotUsage::default(), SnapshotUsage::plus),
     }
-    summary
 }
 
 /// Makes the plan of a VM that is left out, because what was planned for it breaks these rules. Its note has all that a person

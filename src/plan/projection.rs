@@ -9,8 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub(crate) const WHOLE: StoredFile =
     StoredFile { size_bytes: Some(u64::MAX), has_checksum: true, disk: Disk::Zone, sha1: None };
 
-/// Returns the backup that a create makes at about that instant, as it will be when it has completed and its snapshot is still
-/// there.
+/// Returns the backup that a create makes at about that instant, as it will be when it has completed, with its snapshot.
 ///
 /// It is newer than every other with a plausible timestamp, since FiFo stamps them all with one clock; its own is plausible. It
 /// has size and checksum, where another backup has them.
@@ -57,8 +56,7 @@ pub fn executed(vm: &Vm, actions: &[Action], new: BackupId, now: DateTime<Utc>) 
     vm
 }
 
-/// Estimates the bytes of a planned backup: as many as the newest completed one of the same VM, comment and type has.
-/// `None` where there is none.
+/// Estimates the bytes of a planned backup by the newest completed one of the same VM, comment and type.
 pub fn expected_upload_bytes(vm: &Vm, create: &Create) -> Option<u64> {
     let is_alike = |backup: &&Backup| {
         backup.comment.as_deref() == Some(&create.comment)

@@ -22,16 +22,13 @@ const LIMIT_MIN: usize = 2;
 /// The share of a VM's completed backups that may go at once, in percent.
 const LIMIT_SHARE: usize = 10;
 
-/// The stored backups of a VM that are no longer wanted.
 #[derive(Debug)]
 pub struct Expired<'v, 'a> {
     pub backups: Vec<&'v BackupView<'a>>,
     /// Those that are deleted from storage now, children before parents, those that cannot be restored first.
     pub deletes: Vec<&'v BackupView<'a>>,
+    /// Why the others stay.
     pub hold: PruneHold,
-    /// Where they are too many to go at once: how many of the completed ones would be expired even without those of the last
-    /// days, and how many may be.
-    pub over_limit: Option<(usize, usize)>,
 }
 
 /// Why an expired backup is not deleted from storage.
@@ -45,7 +42,8 @@ pub enum PruneHold {
     /// The newest restorable backup is older than `max_age`: old ones must not go while no new ones come.
     NewestTooOld,
     UnknownParent,
-    OverLimit,
+    /// So many of the completed ones would be expired even without those of the last days, and so many may be.
+    OverLimit(usize, usize),
     /// It, or one that descends from it, still holds a snapshot, is less than an hour old, is in a state that is not known
     /// here, or is in a loop of parents.
     NotYet,
@@ -59,7 +57,7 @@ impl fmt::Display for PruneHold {
             Self::CannotBackUp => "not deleted, because the VM cannot be backed up now",
             Self::NewestTooOld => "not deleted, because the newest restorable backup is older than `max_age`",
             Self::UnknownParent => "not deleted while an accepted backup has not named its parent",
-            Self::OverLimit => "not deleted, because too many would go at once",
+            Self::OverLimit(..) => "not deleted, because too many would go at once",
             Self::NotYet => "not deleted yet",
         })
     }
@@ -71,10 +69,9 @@ impl<'v, 'a> Expired<'v, 'a> {
         let hold = hold(view);
         let deletes =
             if hold.is_some() || backups.is_empty() { Vec::new() } else { children_first(view, &backups) };
-        let over_limit = if deletes.is_empty() { None } else { over_limit(view) };
-        match over_limit {
-            Some(_) => Self { backups, deletes: Vec::new(), hold: PruneHold::OverLimit, over_limit },
-            None => Self { backups, deletes, hold: hold.unwrap_or(PruneHold::NotYet), over_limit },
+        match if deletes.is_empty() { hold } else { over_limit(view) } {
+            Some(hold) => Self { backups, deletes: Vec::new(), hold },
+            None => Self { backups, deletes, hold: PruneHold::NotYet },
         }
     }
 }
@@ -88,26 +85,26 @@ pub fn expired_backups(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> BTre
 
 /// Returns why nothing of a VM is deleted from storage; `None` where expired backups are.
 fn hold(view: &VmView<'_>) -> Option<PruneHold> {
-    if !view.policy.prune {
-        return Some(PruneHold::NotAllowed);
-    }
-    if !view.prune.is_requested {
-        return Some(PruneHold::NotRequested);
-    }
-    if cannot_back_up(view.vm).is_some() {
-        return Some(PruneHold::CannotBackUp);
-    }
     let is_silent_ahead = |backup: &BackupView<'_>| backup.is_future_dated && is_silent(backup);
-    if has_unknown_parent(view) || view.backups.iter().any(is_silent_ahead) {
-        return Some(PruneHold::UnknownParent);
-    }
     let is_recent = |newest: &BackupView<'_>| view.now - newest.taken <= view.policy.max_age;
-    (!view.newest_restorable().is_some_and(is_recent)).then_some(PruneHold::NewestTooOld)
+    Some(if !view.policy.prune {
+        PruneHold::NotAllowed
+    } else if !view.prune.is_requested {
+        PruneHold::NotRequested
+    } else if cannot_back_up(view.vm).is_some() {
+        PruneHold::CannotBackUp
+    } else if has_unknown_parent(view) || view.backups.iter().any(is_silent_ahead) {
+        PruneHold::UnknownParent
+    } else if !view.newest_restorable().is_some_and(is_recent) {
+        PruneHold::NewestTooOld
+    } else {
+        return None;
+    })
 }
 
 /// Says whether more of a VM's backups would go than a healthy policy ever lets expire: what one expires, it expires because
 /// newer backups came; a changed policy expires what was there before. So those of the last days are left out of account.
-fn over_limit(view: &VmView<'_>) -> Option<(usize, usize)> {
+fn over_limit(view: &VmView<'_>) -> Option<PruneHold> {
     // What is known to be broken only takes from what expires.
     let without = view.without_findings();
     let view = without.as_ref().unwrap_or(view);
@@ -121,7 +118,7 @@ fn over_limit(view: &VmView<'_>) -> Option<(usize, usize)> {
     let expired = Keeps::of(&before).expired(&before);
     let is_completed = |it: &&&BackupView<'_>| it.backup.state == RecordedState::Completed;
     let expired = expired.iter().filter(is_completed).count();
-    (expired > limit).then_some((expired, limit))
+    (expired > limit).then_some(PruneHold::OverLimit(expired, limit))
 }
 
 /// Returns until when a backup counts among those of the last days, by its time. A gap between two backups that is longer than
@@ -170,10 +167,11 @@ fn children_first<'v, 'a>(view: &'v VmView<'a>, expired: &[&'v BackupView<'a>]) 
     (0..backups.len()).filter_map(|at| backups.parent_position(at)).for_each(|parent| waits_for[parent] += 1);
     let mut by_position: Vec<Option<&'v BackupView<'a>>> = vec![None; backups.len()];
     for &backup in expired {
-        let can_go = may_go(view, backup) && (backup.restorable || !is_whole[backup.position]);
+        let can_go = may_go(view, backup) && (backup.is_restorable() || !is_whole[backup.position]);
         by_position[backup.position] = can_go.then_some(backup);
     }
-    let rank = |backup: &BackupView<'_>| -> Rank { Reverse((backup.restorable, backup.taken, backup.id())) };
+    let rank =
+        |backup: &BackupView<'_>| -> Rank { Reverse((backup.is_restorable(), backup.taken, backup.id())) };
     let free = by_position.iter().flatten().filter(|backup| waits_for[backup.position] == 0);
     let mut ready: BinaryHeap<Rank> = free.map(|backup| rank(backup)).collect();
     let mut ordered = Vec::new();

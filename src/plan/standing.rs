@@ -1,9 +1,10 @@
 //! How each backup of a VM stands, judged once; every rule looks at this and at nothing else.
 
 use super::request::{Prune, Request};
-use crate::inventory::{Backup, BackupId, Backups, MissingFileInfo, RecordedState, Vm, restorable};
+use crate::inventory::{Backup, BackupId, Backups, RecordedState, Vm, restorable};
 use crate::policy::{Policies, Policy, Tier, TierIndex, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 /// How far a timestamp may lie ahead of the plan's instant before it is taken for wrong.
 pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
@@ -20,9 +21,13 @@ pub const STREAM_BYTES_MIN: u64 = 100;
 /// What "newer" compares: the timestamp, and on a tie the UUID, so that plans do not depend on any order.
 type AgeKey = (DateTime<Utc>, BackupId);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
-    Completed,
+    /// It and every ancestor up to a full one are there and completed, and none is known to be broken.
+    Restorable,
+    /// Complete itself, but something that it depends on is missing or not complete.
+    Unrestorable,
     Failed,
     /// FiFo says completed, and there is next to nothing in it.
     Hollow,
@@ -34,11 +39,12 @@ pub enum Standing {
     Unverified,
     /// FiFo says completed, and its stored objects are known to be broken.
     Broken,
+    /// Its record has no timestamp: the remains of one that was deleted while it uploaded. No view has it.
+    Unreadable,
 }
 
 impl Standing {
-    /// Says whether it counts as a failed attempt. A broken one does: where each new one is broken as well, pauses lie between
-    /// them.
+    /// Says whether it counts as a failed attempt. A broken one does, so that pauses lie between it and the next.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Hollow | Self::Stuck | Self::Broken)
     }
@@ -56,8 +62,6 @@ pub struct BackupView<'a> {
     /// `None` is unmanaged.
     pub tier: Option<TierIndex>,
     pub standing: Standing,
-    /// Whether it and every ancestor up to a full one are there and completed, and none is known to be broken.
-    pub restorable: bool,
     /// Whether it is broken, or hangs on a broken one, or a broken one hangs on it: then nothing of it is deleted.
     pub is_on_broken_chain: bool,
     /// Its position among [the VM's backups](crate::inventory::Backups::position).
@@ -72,7 +76,6 @@ impl<'a> BackupView<'a> {
         backup: &'a Backup,
         position: usize,
         standing: Standing,
-        restorable: bool,
         policy: &Policy,
         now: DateTime<Utc>,
     ) -> Option<Self> {
@@ -82,11 +85,14 @@ impl<'a> BackupView<'a> {
             taken,
             tier: policy.tier_of(backup.comment.as_deref()),
             standing,
-            restorable,
             is_on_broken_chain: false,
             position,
-            is_future_dated: taken - now > FUTURE_TOLERANCE,
+            is_future_dated: taken > now && taken - now > FUTURE_TOLERANCE,
         })
+    }
+
+    pub fn is_restorable(&self) -> bool {
+        self.standing == Standing::Restorable
     }
 
     /// Says whether its timestamp is too far ahead to count yet and near enough for its time to be waited for.
@@ -108,17 +114,14 @@ impl<'a> BackupView<'a> {
 pub struct VmView<'a> {
     pub vm: &'a Vm,
     pub policy: &'a Policy,
-    /// The plan's instant.
     pub now: DateTime<Utc>,
     pub prune: Prune,
     /// The zone in which times are shown: the policy's, where it is not one of several.
     pub zone: &'a Zone,
     /// Its backups, oldest first. Records without a timestamp are not among them: nothing may rest on those.
     pub backups: Vec<BackupView<'a>>,
-    /// The newest backup that can be restored, by its index in `backups`; a future-dated one does not count.
+    /// Its newest believable backup that can be restored, by its index in `backups`.
     newest_restorable: Option<usize>,
-    /// The same of each tier, as [`BackupView::age_key`].
-    newest_by_tier: Vec<Option<AgeKey>>,
     /// Whether it takes into account that something is known to be broken.
     has_findings: bool,
 }
@@ -126,12 +129,7 @@ pub struct VmView<'a> {
 impl<'a> VmView<'a> {
     pub fn new(vm: &'a Vm, policy: &'a Policy, request: impl Into<Request>) -> Self {
         let has_findings = vm.backups.values().any(|backup| backup.is_broken);
-        let mut view = Self::judged(vm, policy, request.into(), has_findings);
-        if has_findings {
-            let on_chain = on_broken_chains(&vm.backups);
-            view.backups.iter_mut().for_each(|it| it.is_on_broken_chain = on_chain[it.position]);
-        }
-        view
+        Self::judged(vm, policy, request.into(), has_findings)
     }
 
     /// Returns the same VM as if nothing were known to be broken; `None` where nothing is. What would be kept then is kept all
@@ -146,23 +144,26 @@ impl<'a> VmView<'a> {
         let Request { now, prune, .. } = request;
         let tells_files = tells_files(vm);
         let judge = |backup: &Backup| {
-            let standing = standing(backup, backup.timestamp?, tells_files, policy, now);
+            let standing = standing(backup, tells_files, policy, now);
             let is_broken = has_findings && backup.is_broken;
-            let is_called_good = matches!(standing, Standing::Completed | Standing::Unverified);
-            Some(if is_broken && is_called_good { Standing::Broken } else { standing })
+            let is_called_good = matches!(standing, Standing::Restorable | Standing::Unverified);
+            if is_broken && is_called_good { Standing::Broken } else { standing }
         };
-        let standings: Vec<Option<Standing>> = vm.backups.values().map(judge).collect();
-        let is_good: Vec<bool> = standings.iter().map(|it| *it == Some(Standing::Completed)).collect();
+        let standings: Vec<Standing> = vm.backups.values().map(judge).collect();
+        let is_good: Vec<bool> = standings.iter().map(|it| *it == Standing::Restorable).collect();
         let restorable = restorable(&vm.backups, &is_good);
-        let view_of = |(position, (standing, restorable)): (usize, (Option<Standing>, bool))| {
-            BackupView::new(&vm.backups[position], position, standing?, restorable, policy, now)
+        let on_chain = has_findings.then(|| on_broken_chains(&vm.backups));
+        let view_of = |(position, standing): (usize, Standing)| {
+            let is_lost = is_good[position] && !restorable[position];
+            let standing = if is_lost { Standing::Unrestorable } else { standing };
+            let view = BackupView::new(&vm.backups[position], position, standing, policy, now)?;
+            Some(BackupView { is_on_broken_chain: on_chain.as_ref().is_some_and(|it| it[position]), ..view })
         };
         let mut backups: Vec<BackupView<'a>> =
-            standings.into_iter().zip(restorable).enumerate().filter_map(view_of).collect();
+            standings.into_iter().enumerate().filter_map(view_of).collect();
         backups.sort_unstable_by_key(BackupView::age_key);
-        let (newest_restorable, newest_by_tier) = newest(policy, &backups);
-        let zone = &policy.zone;
-        Self { vm, policy, now, prune, zone, backups, newest_restorable, newest_by_tier, has_findings }
+        let newest_restorable = newest_restorable(&backups);
+        Self { vm, policy, now, prune, zone: &policy.zone, backups, newest_restorable, has_findings }
     }
 
     /// Takes one of several policies, which may be of several zones.
@@ -175,21 +176,18 @@ impl<'a> VmView<'a> {
         Self { zone: self.zone, ..Self::new(self.vm, self.policy, request) }
     }
 
-    /// Returns the same VM with one more backup, which FiFo does not have yet, and which [`VmView::get`] does not find; `None`
-    /// where it has no timestamp.
+    /// Returns the same VM with one more backup, which FiFo does not have yet, and which [`VmView::get`] does not find.
     pub(super) fn with_new<'b>(&'b self, new: &'b Backup) -> Option<VmView<'b>> {
-        let standing = standing(new, new.timestamp?, tells_files(self.vm), self.policy, self.now);
-        let is_chain_good = new.parent.is_none_or(|id| self.get(id).is_some_and(|parent| parent.restorable));
-        let restorable = standing == Standing::Completed && is_chain_good;
-        let position = self.vm.backups.len();
-        let new = BackupView::new(new, position, standing, restorable, self.policy, self.now)?;
-        let mut backups: Vec<BackupView<'b>> = Vec::with_capacity(self.backups.len() + 1);
+        let mut standing = standing(new, tells_files(self.vm), self.policy, self.now);
+        let is_chain_good = new.parent.is_none_or(|id| self.get(id).is_some_and(BackupView::is_restorable));
+        if standing == Standing::Restorable && !is_chain_good {
+            standing = Standing::Unrestorable;
+        }
+        let new = BackupView::new(new, self.vm.backups.len(), standing, self.policy, self.now)?;
         let older = self.backups.partition_point(|backup| backup.age_key() < new.age_key());
-        backups.extend(self.backups[..older].iter().cloned());
-        backups.push(new);
-        backups.extend(self.backups[older..].iter().cloned());
-        let (newest_restorable, newest_by_tier) = newest(self.policy, &backups);
-        Some(VmView { backups, newest_restorable, newest_by_tier, ..*self })
+        let (older, newer) = self.backups.split_at(older);
+        let backups = [older, &[new], newer].concat();
+        Some(VmView { newest_restorable: newest_restorable(&backups), backups, ..*self })
     }
 
     /// Gives the backups that the rules may rest on: those whose timestamp can be believed, oldest first.
@@ -199,17 +197,12 @@ impl<'a> VmView<'a> {
 
     /// Gives the believable backups that can be restored, oldest first.
     pub fn restorable(&self) -> impl DoubleEndedIterator<Item = &BackupView<'a>> {
-        self.not_future_dated().filter(|backup| backup.restorable)
+        self.not_future_dated().filter(|backup| backup.is_restorable())
     }
 
     /// Gives the newest believable backup that can be restored, of whatever tier or none.
     pub fn newest_restorable(&self) -> Option<&BackupView<'a>> {
         self.newest_restorable.map(|index| &self.backups[index])
-    }
-
-    /// Returns whether a restorable backup of a coarser tier is newer than a backup of this tier.
-    pub(super) fn is_outdated(&self, backup: &BackupView<'_>, tier: TierIndex) -> bool {
-        self.newest_by_tier[..tier].iter().flatten().any(|coarser| *coarser > backup.age_key())
     }
 
     pub fn is_superseded(&self, backup: &BackupView<'_>) -> bool {
@@ -235,41 +228,21 @@ impl<'a> VmView<'a> {
     }
 }
 
-/// Finds the newest believable backup that can be restored, of all and of each tier, in a list that is oldest first.
-fn newest(policy: &Policy, backups: &[BackupView<'_>]) -> (Option<usize>, Vec<Option<AgeKey>>) {
-    let mut newest = None;
-    let mut by_tier = vec![None; policy.tiers.len()];
-    for (index, backup) in backups.iter().enumerate().filter(|(_, it)| it.restorable && !it.is_future_dated) {
-        newest = Some(index);
-        if let Some(tier) = backup.tier {
-            by_tier[tier] = Some(backup.age_key());
-        }
-    }
-    (newest, by_tier)
+fn newest_restorable(backups: &[BackupView<'_>]) -> Option<usize> {
+    backups.iter().rposition(|backup| backup.is_restorable() && !backup.is_future_dated)
 }
 
 /// Says by [position](Backups::position) which backups are broken, hang on a broken one, or have one that hangs on them.
 fn on_broken_chains(backups: &Backups) -> Vec<bool> {
-    let mut children = vec![Vec::new(); backups.len()];
-    for at in 0..backups.len() {
-        backups.parent_position(at).into_iter().for_each(|parent| children[parent].push(at));
-    }
-    let broken: Vec<usize> = (0..backups.len()).filter(|&at| backups[at].is_broken).collect();
-    let (mut above, mut found) = (vec![false; backups.len()], vec![false; backups.len()]);
-    // Each backup once, also where parents are a loop.
-    for &at in &broken {
-        let mut step = Some(at);
-        while let Some(at) = step.filter(|&at| !std::mem::replace(&mut above[at], true)) {
-            step = backups.parent_position(at);
+    let mut found = vec![false; backups.len()];
+    for first in 0..backups.len() {
+        let chain: Vec<usize> = backups.chain_from(first).collect();
+        found[first] |= chain.iter().any(|&at| backups[at].is_broken);
+        if backups[first].is_broken {
+            chain.iter().for_each(|&at| found[at] = true);
         }
     }
-    let mut below = broken;
-    while let Some(at) = below.pop() {
-        if !std::mem::replace(&mut found[at], true) {
-            below.append(&mut children[at]);
-        }
-    }
-    found.iter().zip(above).map(|(&found, above)| found || above).collect()
+    found
 }
 
 /// Says whether FiFo tells the size and checksum of every file of some completed backup of a VM, each by itself.
@@ -280,7 +253,7 @@ pub(super) fn tells_files(vm: &Vm) -> bool {
 }
 
 /// Returns what FiFo does not tell of a completed backup's files, in the form that newer versions have for each of them.
-pub(super) fn lacks(backup: &Backup) -> Option<MissingFileInfo> {
+pub(super) fn lacks(backup: &Backup) -> Option<&'static str> {
     let is_completed = backup.state == RecordedState::Completed;
     backup.missing_file_info().filter(|_| is_completed && has_files(backup))
 }
@@ -290,25 +263,20 @@ fn has_files(backup: &Backup) -> bool {
     !backup.files.is_empty() && backup.record_size_bytes.is_none() && !backup.has_record_checksum
 }
 
-/// Judges one backup; `tells_files` as of [`tells_files`].
-fn standing(
-    backup: &Backup,
-    taken: DateTime<Utc>,
-    tells_files: bool,
-    policy: &Policy,
-    now: DateTime<Utc>,
-) -> Standing {
+/// Judges one backup by itself: what it depends on is taken to be good; `tells_files` as of [`tells_files`].
+fn standing(backup: &Backup, tells_files: bool, policy: &Policy, now: DateTime<Utc>) -> Standing {
+    let Some(taken) = backup.timestamp else { return Standing::Unreadable };
     // A timestamp ahead of us says nothing about how long it has been running, so that is bounded likewise: otherwise a
     // single wrong clock would hold a VM's backups up until that date.
-    let is_overdue = (now - taken).abs() >= policy.stuck_after;
+    let is_overdue = || (now - taken).abs() >= policy.stuck_after;
     match backup.state {
         RecordedState::Completed if is_hollow(backup, policy) => Standing::Hollow,
-        RecordedState::Completed if tells_files && !is_overdue && lacks(backup).is_some() => {
+        RecordedState::Completed if tells_files && !is_overdue() && lacks(backup).is_some() => {
             Standing::Unverified
         }
-        RecordedState::Completed => Standing::Completed,
+        RecordedState::Completed => Standing::Restorable,
         RecordedState::Failed => Standing::Failed,
-        RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) if is_overdue => {
+        RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) if is_overdue() => {
             Standing::Stuck
         }
         RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => Standing::InProgress,

@@ -14,52 +14,39 @@ const TICK: TimeDelta = TimeDelta::microseconds(1);
 
 /// Finds the earliest instant at which a VM would be decided otherwise than it was; `earliest` where that is not before it.
 ///
-/// Over VM after VM this costs little more than one decision each: most share their next due instant, and nothing later than the
-/// earliest so far is ever looked at.
+/// Over VM after VM this costs little: most share their next due instant, and nothing later than the earliest is looked at.
 pub(super) fn valid_until(
     view: &VmView<'_>,
     occurrences: &Occurrences<'_>,
     decided: &VmPlan,
     earliest: Option<DateTime<Utc>>,
 ) -> Option<DateTime<Utc>> {
-    let mut points = Vec::new();
-    turning_points(view, occurrences, &mut |point| points.push(point));
+    let mut points = turning_points(view, occurrences);
     points.retain(|point| earliest.is_none_or(|earliest| *point < earliest));
     points.sort_unstable();
     points.dedup();
     let is_other = |instant: &DateTime<Utc>| {
-        let due_at = *instant - behind(view, occurrences);
+        let due_at = *instant - (view.now - occurrences.now());
         let later = view.asked(Request { now: *instant, due_at, prune: view.prune });
         decide_under(&later, &Occurrences::new(view.policy, due_at)) != *decided
     };
     points.into_iter().find(is_other).or(earliest)
 }
 
-/// Returns how far the clock that due times go by is behind the other one.
-fn behind(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> TimeDelta {
-    view.now - occurrences.now()
-}
-
 /// Returns the next instant at which the input of a decision changes with time alone; `None` where it never does.
 pub(crate) fn next_turning_point(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Option<DateTime<Utc>> {
-    let mut next: Option<DateTime<Utc>> = None;
-    turning_points(view, occurrences, &mut |point| next = Some(next.map_or(point, |next| next.min(point))));
-    next
+    turning_points(view, occurrences).into_iter().min()
 }
 
 /// Finds the instants at which the input of a decision changes with time alone, in any order.
-fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, found: &mut dyn FnMut(DateTime<Utc>)) {
+fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<Utc>> {
     let (vm, policy, now) = (view.vm, view.policy, view.now);
-    if let Some(without) = view.without_findings() {
-        turning_points(&without, occurrences, found);
-    }
-    let behind = behind(view, occurrences);
+    let without = view.without_findings();
+    let mut found = without.map_or_else(Vec::new, |without| turning_points(&without, occurrences));
+    // How far the clock that due times go by is behind the other one.
+    let behind = now - occurrences.now();
     // What has passed changes nothing any more, and of most backups all has passed.
-    let mut push = |point: DateTime<Utc>| {
-        if point > now {
-            found(point);
-        }
-    };
+    let mut push = |point: DateTime<Utc>| found.extend((point > now).then_some(point));
     let tiers = 0..policy.tiers.len();
     for tier in tiers.clone() {
         occurrences.next(tier, vm.id).into_iter().for_each(|due| push(due + behind));
@@ -72,7 +59,7 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, found: &mut 
             push(backup.taken + policy.stuck_after);
             push(backup.taken - policy.stuck_after + TICK);
         }
-        if !backup.restorable {
+        if !backup.is_restorable() {
             push(backup.taken + EVIDENCE_AGE_MAX);
         }
         if backup.taken > now {
@@ -101,4 +88,5 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, found: &mut 
     if let Some(suspend) = &policy.suspend {
         push(suspend.until_instant);
     }
+    found
 }

@@ -1,5 +1,4 @@
-//! Cron expressions on a clock that never changes: which minutes of which days they mean. Times are seconds on the wall clock
-//! since its 1 January 1970.
+//! Cron expressions on a wall clock that never changes, in seconds since its 1 January 1970.
 
 use chrono::{Datelike as _, NaiveDate};
 use croner::parser::{CronParser, Seconds, Year};
@@ -91,8 +90,7 @@ impl Cron {
         !pattern.is_dom_wildcard() && !pattern.is_dow_wildcard() && !pattern.matches_dom_and_dow()
     }
 
-    /// Says which seven days of a month the day-of-month field means: 1 for the first to the seventh, and so on to 4;
-    /// `None` for any others.
+    /// Says which seven days of a month the day-of-month field means, from 1 (the first to the seventh) to 4.
     pub(super) fn seventh_of_month(&self) -> Option<u16> {
         let days = &self.pattern.days;
         let nth = (1..=4).find(|nth| days.values().into_iter().eq(7 * nth - 6..=7 * nth))?;

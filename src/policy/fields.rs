@@ -215,7 +215,6 @@ impl<'n> At<'n> {
     }
 }
 
-/// Asks after the name that an unknown one was most likely meant to be.
 pub(super) fn did_you_mean(near: Option<&str>) -> String {
     near.map_or(String::new(), |near| format!(", did you mean `{near}`?"))
 }

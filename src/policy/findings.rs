@@ -5,16 +5,13 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The renderer is given a line of up to this many bytes whole, and of a longer one the part around the place: it would
-/// take minutes for a file of one line with many mistakes.
+/// The renderer is given longer lines only around the place: it would take minutes for a line with many mistakes.
 const LINE_WHOLE_BYTES: usize = 1_000;
 const AROUND_BYTES: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The policies cannot be used.
     Error,
-    /// They can, but hardly mean what they say.
     Warning,
 }
 
@@ -80,8 +77,7 @@ pub(super) fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by(|a, b| a.order().cmp(&b.order()));
 }
 
-/// Everything that was found wrong with the policies: at least one error, and the warnings beside it, by file, line and
-/// column.
+/// Everything that was found wrong with the policies, at least one error among it, by file, line and column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyErrors(pub(super) Vec<Diagnostic>);
 
@@ -99,8 +95,7 @@ impl fmt::Display for PolicyErrors {
 
 impl std::error::Error for PolicyErrors {}
 
-/// Writes findings for people: what, where, the line itself with the place marked, and what would be right; `colour` with ANSI
-/// escapes.
+/// Writes findings for people: what, where, the line with the place marked, and what would be right.
 pub fn render_text(diagnostics: &[Diagnostic], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let blocks: Vec<String> = diagnostics.iter().map(|it| renderer.render(&[group(it)]) + "\n").collect();

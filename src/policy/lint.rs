@@ -40,7 +40,7 @@ pub(super) fn lint(read: &Read<'_>, report: &Report<'_>) {
 fn covered(policy: &Policy, index: TierIndex, span: Span, report: &Report<'_>) {
     let tier = &policy.tiers[index];
     let coarser = || policy.tiers[..index].iter().filter(|it| it.spread == tier.spread);
-    let covering = |wall| coarser().find(|it| it.schedule.cron.is_at(wall)).map(|it| it.name.as_str());
+    let covering = |wall| coarser().find(|it| it.schedule.cron.is_at(wall)).map(|it| &*it.name);
     let covering: Option<BTreeSet<&str>> = tier.schedule.walls().map(covering).collect();
     if let Some(names) = covering {
         let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -120,8 +120,7 @@ fn keeps_more_locally(tier: &Tier, span: Span, report: &Report<'_>) {
     }
 }
 
-/// When the increments of some tier are kept for longer than a full tier's `keep` reaches back, older full backups stay
-/// for their sake, whatever `keep` says.
+/// Full backups stay as long as the increments on them, whatever their own `keep` says.
 fn kept_by_chains(policy: &Policy, full: TierIndex, span: Span, report: &Report<'_>) {
     let tier = &policy.tiers[full];
     let (TierKind::Full, Some(keep)) = (&tier.kind, tier.keep) else { return };

@@ -54,10 +54,6 @@ pub fn parse(files: &[SourceFile]) -> Result<Loaded, PolicyErrors> {
 }
 
 /// Reads the files and folders as [`load`] does, and does not look at what is in them.
-///
-/// # Errors
-///
-/// Those that cannot be read, and paths without any policy file.
 pub fn read_files(paths: &[PathBuf]) -> Result<Vec<SourceFile>, PolicyErrors> {
     let Finder { files, found, .. } = found_in(paths, false);
     if found.is_empty() { Ok(files) } else { Err(PolicyErrors(found)) }

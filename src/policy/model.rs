@@ -1,12 +1,16 @@
 //! A policy that has been checked: every value in range, every name resolved.
 
-use super::{Name, Pattern, Schedule, Selector, Zone};
+use super::{Pattern, Schedule, Selector, Zone};
 use crate::inventory::Vm;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 /// Where a tier stands in its policy: 0 is the coarsest.
 pub type TierIndex = usize;
+
+/// The name of a policy or tier, in one place in memory for all VMs that bear it.
+pub type Name = Arc<str>;
 
 /// All the policies of a run, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,8 +23,7 @@ impl Policies {
         Self(policies)
     }
 
-    /// Returns the zone in which all times are shown: theirs, and UTC where they are of several zones, since an output with
-    /// two zones is easily misread, or where there is none.
+    /// Returns the zone in which all times are shown: theirs, and UTC where they are of several zones or none.
     pub fn display_zone(&self) -> &Zone {
         static UTC: Zone = Zone::UTC;
         let first = self.0.first().map_or(&UTC, |policy| &policy.zone);
@@ -54,9 +57,7 @@ impl Policies {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match<'a> {
-    /// Exactly one has the highest priority.
     One(&'a Policy),
-    /// None matches.
     Unprotected,
     /// Several have the same highest priority; in the order of their names. Nothing is done to the VM.
     Conflict(Vec<&'a Policy>),
@@ -131,8 +132,7 @@ pub struct Tier {
     /// How many of the newest restorable ones stay on the hypervisor even when no increment needs them.
     pub keep_local: u32,
     pub comment: String,
-    /// Further comments whose backups count as this tier's, such as the one from before a rename. No other tier of the
-    /// policy has any of them.
+    /// Further comments whose backups count as this tier's, and no other's, such as the one from before a rename.
     pub also: Vec<String>,
     /// The time over which its VMs' due instants are spread; zero is all at once.
     pub spread: TimeDelta,

@@ -1,48 +1,32 @@
 //! Patterns of aliases: one kind for policies and the command line.
 
 use crate::inventory::VmId;
+use regex::Regex;
 use std::fmt;
 use std::iter::Peekable;
-use std::mem::{replace, take};
 use std::str::{Chars, FromStr};
 
 const DEPTH_MAX: usize = 32;
 
-/// An alias pattern: `*`, `?`, `[…]`, `[!…]` and `{a,b}`, over the whole alias, by characters; case-sensitive. A backslash
-/// takes the meaning from the character after it.
+/// An alias pattern: `*`, `?`, `[…]`, `[!…]`, `{a,b}` and `\`, over the whole alias, by characters; case-sensitive.
 ///
 /// Where a VM is looked for, a pattern that is a UUID, in upper or lower case, means the VM of that UUID.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
     id: Option<VmId>,
-    parts: Vec<Part>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    /// One character within these ranges, or outside of all of them.
-    One {
-        ranges: Vec<(char, char)>,
-        is_outside: bool,
-    },
-    Many,
-    Either(Vec<Vec<Part>>),
+    regex: Regex,
 }
 
 impl Pattern {
     /// Reads a pattern; the error says what is wrong, such as a bracket that is left open.
     pub fn new(text: &str) -> Result<Self, String> {
-        Ok(Self { text: text.to_owned(), id: text.parse().ok(), parts: parts(text)? })
+        let regex = Regex::new(&regex_of(text)?).map_err(|error| error.to_string())?;
+        Ok(Self { text: text.to_owned(), id: text.parse().ok(), regex })
     }
 
-    /// Says whether a text fits, from its beginning to its end.
     pub fn matches(&self, text: &str) -> bool {
-        let text: Vec<char> = text.chars().collect();
-        let mut at = vec![false; text.len() + 1];
-        at[0] = true;
-        go_on(&self.parts, &text, &mut at);
-        at[text.len()]
+        self.regex.is_match(text)
     }
 
     /// Says whether a VM is meant, by what is known of it.
@@ -51,93 +35,75 @@ impl Pattern {
     }
 }
 
-/// Takes the places in a text that a pattern has matched up to, and puts those in their stead that it matches up to after
-/// some more parts. All places go together, so the time is that of parts times characters, whatever the pattern.
-fn go_on(parts: &[Part], text: &[char], at: &mut Vec<bool>) {
-    for part in parts {
-        match part {
-            Part::One { ranges, is_outside } => {
-                for (place, c) in text.iter().enumerate().rev() {
-                    let fits = ranges.iter().any(|(from, to)| (from..=to).contains(&c)) != *is_outside;
-                    at[place + 1] = at[place] && fits;
-                }
-                at[0] = false;
-            }
-            Part::Many => {
-                let first = at.iter().position(|it| *it).unwrap_or(at.len());
-                at[first..].fill(true);
-            }
-            Part::Either(branches) => {
-                let before = replace(at, vec![false; text.len() + 1]);
-                for branch in branches {
-                    let mut after = before.clone();
-                    go_on(branch, text, &mut after);
-                    at.iter_mut().zip(after).for_each(|(at, after)| *at |= after);
-                }
-            }
-        }
-    }
-}
-
-fn parts(text: &str) -> Result<Vec<Part>, String> {
-    let mut parts: Vec<Part> = Vec::new();
-    // The branches before this one of the innermost open brace; and for each open brace what was read when it came.
-    let mut branches: Vec<Vec<Part>> = Vec::new();
-    let mut open: Vec<(Vec<Vec<Part>>, Vec<Part>)> = Vec::new();
+fn regex_of(text: &str) -> Result<String, String> {
+    let mut regex = r"(?s)\A".to_owned();
+    let mut depth: usize = 0;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '*' => parts.push(Part::Many),
-            '?' => parts.push(Part::One { ranges: Vec::new(), is_outside: true }),
-            '[' => parts.push(class(&mut chars)?),
-            '\\' => parts.push(one(chars.next().ok_or("dangling '\\'")?)),
-            '{' if open.len() == DEPTH_MAX => {
+            // One after the other they would only make the expression longer.
+            '*' if regex.ends_with(".*") => {}
+            '*' => regex += ".*",
+            '?' => regex.push('.'),
+            '[' => regex += &class(&mut chars)?,
+            '\\' => regex += &literal(chars.next().ok_or("dangling '\\'")?),
+            '{' if depth == DEPTH_MAX => {
                 return Err(format!("braces within braces more than {DEPTH_MAX} deep"));
             }
-            '{' => open.push((take(&mut branches), take(&mut parts))),
-            ',' if !open.is_empty() => branches.push(take(&mut parts)),
-            '}' => {
-                let (outer_branches, outer) = open
-                    .pop()
-                    .ok_or("unopened alternate group; missing '{' (maybe escape '}' with '[}]'?)")?;
-                branches.push(replace(&mut parts, outer));
-                parts.push(Part::Either(replace(&mut branches, outer_branches)));
+            '{' => {
+                depth += 1;
+                regex += "(?:";
             }
-            c => parts.push(one(c)),
+            ',' if depth > 0 => regex.push('|'),
+            '}' => {
+                let unopened = "unopened alternate group; missing '{' (maybe escape '}' with '[}]'?)";
+                depth = depth.checked_sub(1).ok_or(unopened)?;
+                regex.push(')');
+            }
+            c => regex += &literal(c),
         }
     }
-    if open.is_empty() {
-        Ok(parts)
-    } else {
-        Err("unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)".to_owned())
+    match depth {
+        0 => Ok(regex + r"\z"),
+        _ => Err("unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)".to_owned()),
     }
 }
 
-fn one(c: char) -> Part {
-    Part::One { ranges: vec![(c, c)], is_outside: false }
+fn literal(c: char) -> String {
+    regex::escape(c.encode_utf8(&mut [0; 4]))
 }
 
-fn class(chars: &mut Peekable<Chars<'_>>) -> Result<Part, String> {
+fn class(chars: &mut Peekable<Chars<'_>>) -> Result<String, String> {
     let is_outside = chars.next_if(|c| matches!(c, '!' | '^')).is_some();
-    let mut ranges = Vec::new();
+    let begin = if is_outside { "[^" } else { "[" };
+    let mut class = begin.to_owned();
     loop {
         let from = chars.next().ok_or("unclosed character class; missing ']'")?;
-        if from == ']' && !ranges.is_empty() {
-            return Ok(Part::One { ranges, is_outside });
+        if from == ']' && class != begin {
+            return Ok(class + "]");
         }
         let mut ahead = chars.clone();
-        match (ahead.next(), ahead.next()) {
+        let to = match (ahead.next(), ahead.next()) {
             (Some('-'), Some(to)) if to != ']' => {
-                if from > to {
-                    return Err(format!("invalid range; '{from}' > '{to}'"));
-                }
                 *chars = ahead;
-                ranges.push((from, to));
+                to
             }
-            _ => ranges.push((from, from)),
+            _ => from,
+        };
+        if from > to {
+            return Err(format!("invalid range; '{from}' > '{to}'"));
         }
+        class += &format!(r"\x{{{:x}}}-\x{{{:x}}}", u32::from(from), u32::from(to));
     }
 }
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
 
 impl FromStr for Pattern {
     type Err = String;

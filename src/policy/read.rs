@@ -37,8 +37,7 @@ const RETRY: Retry = Retry { attempts: 3, backoff: TimeDelta::hours(1) };
 /// What a backup may take beyond the longest gap of the tier that comes most often before the newest one counts as too old.
 const MAX_AGE_ALLOWANCE: TimeDelta = TimeDelta::hours(2);
 
-/// Reads a document and notes every mistake in it, and what is doubtful if there is none. `named` is told its name, also
-/// of a policy with mistakes.
+/// Reads a document; notes every mistake in it, or else what is doubtful. `named` is told its name, mistakes or not.
 pub(super) fn policy<'n>(
     node: &'n Node,
     source: Source,
@@ -246,7 +245,7 @@ fn unique_comments(tiers: &[Draft<'_>], report: &Report<'_>) {
 fn coarsest_first(tiers: &[Draft<'_>], report: &Report<'_>) {
     let known = tiers.iter().filter_map(|it| {
         let tier = it.tier.as_ref()?;
-        Some((tier.name.as_str(), tier.schedule.wall_gaps.max, it.fields.span("schedule")))
+        Some((&*tier.name, tier.schedule.wall_gaps.max, it.fields.span("schedule")))
     });
     let known: Vec<(&str, TimeDelta, Span)> = known.collect();
     for pair in known.windows(2) {

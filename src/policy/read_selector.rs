@@ -1,7 +1,7 @@
 //! Reads `select` and `exclude`.
 
 use super::fields::At;
-use super::selector::{MetadataValue, Number};
+use super::selector::MetadataValue;
 use super::source::quoted;
 use super::yaml::{Entry, Kind, Value};
 use super::{Pattern, Selector};
@@ -102,19 +102,17 @@ fn metadata(at: At<'_>) -> Vec<(String, Vec<MetadataValue>)> {
 fn metadata_value(at: At<'_>) -> Option<MetadataValue> {
     let path = quoted(at.key);
     match &at.node.value {
-        Value::Scalar(_, Kind::Switch(on)) => Some(MetadataValue::Text(on.to_string())),
-        Value::Scalar(text, Kind::Text) if text == "*" => Some(MetadataValue::Any),
+        Value::Scalar(_, Kind::Switch(on)) => Some(MetadataValue::text(on.to_string())),
         Value::Scalar(text, Kind::Text) => {
             at.warn_of_invisible(text);
-            Some(MetadataValue::Text(text.clone()))
+            Some(MetadataValue::text(text))
         }
-        Value::Scalar(text, Kind::Whole(_) | Kind::Fraction) => match Number::parse(text) {
-            Some(number) => Some(MetadataValue::Number(number)),
-            None => at.wrong(
+        Value::Scalar(text, Kind::Whole(_) | Kind::Fraction) => MetadataValue::number(text).or_else(|| {
+            at.wrong(
                 format!("{path} has a number that is not spelled plainly: {}", quoted(text)),
                 format!("put it in quotes to match this text: \"{text}\""),
-            ),
-        },
+            )
+        }),
         Value::Map(entries) => {
             let next = entries.first().map_or("name", |entry| &entry.key);
             let example = quoted(&format!("{}.{next}", at.key));

@@ -135,7 +135,6 @@ fn taken_at(wall: i64, stretch: &OffsetSpan) -> i64 {
     stretch.start.max(wall - stretch.offset_secs)
 }
 
-/// The shortest and the longest time between occurrences in a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gaps {
     pub(super) min: TimeDelta,

@@ -26,12 +26,8 @@ impl Selector {
             wanted.is_empty()
                 || found.is_some_and(|found| wanted.iter().any(|want| want.eq_ignore_ascii_case(found)))
         };
-        let is_met = |(path, wanted): &(String, Vec<MetadataValue>)| {
-            wanted.iter().any(|want| match want {
-                MetadataValue::Any => vm.metadata.is_set(path),
-                want => vm.metadata.get(path).is_some_and(|found| want.matches(found)),
-            })
-        };
+        let is_met =
+            |(path, wanted): &(String, Vec<MetadataValue>)| wanted.iter().any(|want| want.matches(vm, path));
         (self.uuid.is_empty() || one_of(&self.uuid, Some(&vm.id.to_string())))
             && (self.alias.is_empty() || self.alias.iter().any(|pattern| pattern.matches(&vm.alias)))
             && one_of(&self.owner, vm.owner.as_deref())
@@ -73,69 +69,64 @@ fn one_or_list(values: &[impl ToString]) -> String {
 
 /// What a selector wants at a path in the metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MetadataValue {
-    /// Anything, a nested object as well.
-    Any,
-    /// The same text; JSON's spelling of a number or a switch counts as text.
-    Text(String),
-    /// An equal number, or a text that JSON would take for one.
-    Number(Number),
+pub struct MetadataValue {
+    /// As the policy has it; `*` is anything, a nested object as well.
+    text: String,
+    /// Of a number, which any spelling of an equal one matches; JSON's spelling of a number or a switch counts as text.
+    number: Option<Number>,
 }
 
 impl MetadataValue {
-    fn matches(&self, found: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Text(want) => want == found,
-            Self::Number(want) => Number::parse(found).is_some_and(|found| found.value == want.value),
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), number: None }
+    }
+
+    pub(super) fn number(text: &str) -> Option<Self> {
+        Some(Self { number: Some(number(text)?), ..Self::text(text) })
+    }
+
+    fn matches(&self, vm: &Vm, path: &str) -> bool {
+        let found = vm.metadata.get(path);
+        match &self.number {
+            _ if self.text == "*" => vm.metadata.is_set(path),
+            None => found == Some(&self.text),
+            Some(_) => found.and_then(number) == self.number,
         }
     }
 }
 
 impl fmt::Display for MetadataValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Any => "*",
-            Self::Text(text) => text,
-            Self::Number(number) => &number.spelling,
-        })
+        f.write_str(&self.text)
     }
 }
 
-/// A number of any size, as JSON spells numbers, without a sign on zero.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Number {
-    spelling: String,
-    /// Whether it is negative, its digits without zeros around them, and the power of ten of the last one.
-    value: (bool, String, i64),
-}
+/// Whether a number is negative, its digits without zeros around them, and the power of ten of the last one.
+type Number = (bool, String, i64);
 
-impl Number {
-    /// Reads a number; `None` for any other spelling, such as `007`, `0x10`, `+5` and `-0`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let (is_negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
-            None => (unsigned, 0),
-        };
-        let (whole, fraction) = match mantissa.split_once('.') {
-            Some((_, "")) => return None,
-            Some(parts) => parts,
-            None => (mantissa, ""),
-        };
-        let digits = format!("{whole}{fraction}");
-        let is_plain = whole == "0" || !(whole.is_empty() || whole.starts_with('0'));
-        if !is_plain || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        let significant = digits.trim_end_matches('0');
-        let shift = i64::try_from(digits.len() - significant.len()).ok()?;
-        let exponent = exponent.checked_add(shift)?.checked_sub(i64::try_from(fraction.len()).ok()?)?;
-        let value = match significant.trim_start_matches('0') {
-            "" if is_negative => return None,
-            "" => (false, String::new(), 0),
-            digits => (is_negative, digits.to_owned(), exponent),
-        };
-        Some(Self { spelling: text.to_owned(), value })
+/// Reads a number of any size, as JSON spells numbers; `None` for any other spelling, such as `007`, `0x10`, `+5` and `-0`.
+fn number(text: &str) -> Option<Number> {
+    let (is_negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
+        None => (unsigned, 0),
+    };
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((_, "")) => return None,
+        Some(parts) => parts,
+        None => (mantissa, ""),
+    };
+    let digits = format!("{whole}{fraction}");
+    let is_plain = whole == "0" || !(whole.is_empty() || whole.starts_with('0'));
+    if !is_plain || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let significant = digits.trim_end_matches('0');
+    let shift = i64::try_from(digits.len() - significant.len()).ok()?;
+    let exponent = exponent.checked_add(shift)?.checked_sub(i64::try_from(fraction.len()).ok()?)?;
+    match significant.trim_start_matches('0') {
+        "" if is_negative => None,
+        "" => Some((false, String::new(), 0)),
+        digits => Some((is_negative, digits.to_owned(), exponent)),
     }
 }

@@ -51,7 +51,7 @@ fn vm(alias: &str, metadata: &[(&str, &str)]) -> Vm {
 #[test]
 fn what_is_left_out_has_its_default() {
     let policy = policy(&format!("# first\n---\n{HEAD}{ALL}{THREE}"));
-    assert_eq!((policy.name.as_str(), policy.description.as_str(), policy.priority), ("web", "", 0));
+    assert_eq!((&*policy.name, policy.description.as_str(), policy.priority), ("web", "", 0));
     assert_eq!((policy.exclude, policy.suspend, policy.prune), (None, None, false));
     assert_eq!(policy.zone, Zone::UTC);
     assert_eq!(policy.missing_parent, MissingParent::Full);
@@ -62,7 +62,7 @@ fn what_is_left_out_has_its_default() {
     let from = |tiers: &[TierIndex]| TierKind::Incremental { from: tiers.to_vec() };
     assert_eq!(kinds, [&TierKind::Full, &from(&[0, 1]), &from(&[0, 1, 2])]);
     for tier in &policy.tiers {
-        assert_eq!((tier.comment.as_str(), tier.keep, tier.keep_local), (tier.name.as_str(), None, 0));
+        assert_eq!((tier.comment.as_str(), tier.keep, tier.keep_local), (&*tier.name, None, 0));
         assert_eq!(tier.also, Vec::<String>::new());
         assert_eq!(tier.spread, TimeDelta::zero());
     }
@@ -123,7 +123,7 @@ suspend: {{ reason: storage move, until: 2026-12-24, vms: [web-1] }}
 fn several_documents_are_several_policies_and_empty_ones_none() {
     let text = format!("---\n{HEAD}{ALL}{THREE}---\n# nothing here\n---\n{HEAD}{ALL}{THREE}...\n");
     let loaded = loaded(&text.replacen("policy: web", "policy: zeta", 1));
-    let places: Vec<_> = loaded.policies.iter().map(|it| (it.name.as_str(), it.source.line)).collect();
+    let places: Vec<_> = loaded.policies.iter().map(|it| (&*it.name, it.source.line)).collect();
     assert_eq!(places, [("web", 12), ("zeta", 2)]);
 }
 

@@ -1,7 +1,6 @@
 //! Time zones, and the stretches of time between their clock changes.
 //!
-//! Zone rules come from the tz database that is compiled in, never from the machine, so that a plan is the same
-//! wherever it is made.
+//! Zone rules are compiled in, never the machine's, so that a plan is the same wherever it is made.
 
 use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, Offset as _, Utc};
 use jiff::Timestamp;
@@ -56,8 +55,7 @@ impl Zone {
         Timestamp::from_second(second).map_or(0, |instant| i64::from(self.0.to_offset(instant).seconds()))
     }
 
-    /// Returns the stretch between two clock changes that a second since the Unix epoch falls into; `None` beyond the
-    /// calendar.
+    /// Returns the stretch between two clock changes around a second since the Unix epoch; `None` beyond the calendar.
     pub(super) fn span_at(&self, second: i64) -> Option<OffsetSpan> {
         let instant = Timestamp::from_second(second).ok()?;
         // The transitions before an instant leave out one at that very instant.

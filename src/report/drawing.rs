@@ -145,7 +145,7 @@ impl Drawing {
             }
         };
         let has_others = story.backups.iter().any(|backup| backup.tier.is_none());
-        let names = policy.tiers.iter().map(|tier| tier.name.as_str()).chain(has_others.then_some("no tier"));
+        let names = policy.tiers.iter().map(|tier| &*tier.name).chain(has_others.then_some("no tier"));
         let nodes = story.backups.iter().map(node).collect();
         let last_day = i64::try_from(story.days.len()).unwrap_or(0) - 1;
         Self { day0, lanes: lanes(names), nodes, ids: Vec::new(), why: Vec::new(), last_day, vm: None }

@@ -4,7 +4,7 @@
 use super::exit::{Exit, Failure};
 use super::verify::KnownVms;
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
-use crate::insight::Overview;
+use crate::insight::status::Health;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct RunSummary {
     pub identity: Option<String>,
     pub began: DateTime<Utc>,
     /// The health of the VMs at the last reading of FiFo; `None` for a run that did not get so far.
-    pub overview: Option<Overview>,
+    pub overview: Option<Health>,
     /// What `verify` and `rehearse` had proven when the run began.
     pub verified: KnownVms,
     /// The result of each action; `None` for a run that carried out nothing.
@@ -93,7 +93,7 @@ pub struct RunHistory {
     /// When the last run that did everything ended.
     pub last_success: Option<DateTime<Utc>>,
     /// How the VMs stood when they were last read by any run.
-    pub overview: Option<Overview>,
+    pub overview: Option<Health>,
     pub verified: KnownVms,
     pub runs: BTreeMap<&'static str, u64>,
     pub actions: BTreeMap<(ActionKind, ActionOutcome), u64>,

@@ -27,7 +27,7 @@ const ACTION_COLUMNS: [Column; 4] = [
 
 /// Writes the page as of an instant.
 pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
-    let health = history.overview.as_ref().map(|overview| overview.health.aged(now));
+    let health = history.overview.as_ref().map(|health| health.aged(now));
     let health = health.as_ref();
     let last = history.last.as_ref();
     let endpoint = health.map(|health| health.endpoint.as_str()).or_else(|| last?.endpoint.as_deref());
@@ -120,8 +120,7 @@ pub(super) fn uploads<'a>(
     history: &'a RunHistory,
     of: impl Fn(&VmHealth) -> bool + 'a,
 ) -> impl Iterator<Item = (String, String)> + 'a {
-    let health = history.overview.iter().map(|overview| &overview.health);
-    let vms = health.flat_map(|health| health.vms.iter().map(move |vm| (health.at, vm)));
+    let vms = history.overview.iter().flat_map(|health| health.vms.iter().map(move |vm| (health.at, vm)));
     vms.filter(move |(_, vm)| of(vm)).flat_map(|(at, vm)| {
         let notes = vm.notes.iter().filter(|note| note.code == NoteCode::InProgress);
         notes.map(move |note| (vm_name(&vm.alias, vm.uuid), format!("{note} (as of {})", instant_text(at))))

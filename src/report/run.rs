@@ -70,7 +70,7 @@ impl Problem {
 /// Lists what needs attention after a run, most urgent first.
 fn problems(run: &RunSummary) -> Vec<Problem> {
     let mut problems = run_problems(run);
-    problems.extend(run.overview.iter().flat_map(|overview| vm_problems(&overview.health.vms)));
+    problems.extend(run.overview.iter().flat_map(|health| vm_problems(&health.vms)));
     problems.sort_by_key(|problem| problem.code);
     problems
 }
@@ -243,7 +243,7 @@ pub fn notification(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
         exit_code: run.ended.map(|ended| ended.exit.code()),
         text: cut(&summary(run), MESSAGE_CHARS_MAX),
         actions: run.report.as_ref().map(RunReport::tally),
-        vms: run.overview.as_ref().map(|overview| Vms::of(&overview.health)),
+        vms: run.overview.as_ref().map(Vms::of),
         problems,
         more_problems,
     })

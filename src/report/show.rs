@@ -12,7 +12,7 @@ use super::text::Detail;
 use super::words::{counted, next_due_text, origin, restore_text, vm_name, word};
 use crate::apply::SafetyStop;
 use crate::insight::show::{
-    BackupExplanation, DeleteWhen, Explanation, Reason, ReportedStanding, StoredCopy, VmExplanation,
+    BackupExplanation, DeleteWhen, Explanation, Reason, Standing, StoredCopy, VmExplanation,
 };
 use crate::insight::storage::{StoredUsage, TierStorage};
 use crate::plan::{BackupKind, Status, bytes_text};
@@ -178,9 +178,9 @@ fn name_of(backup: &BackupExplanation) -> String {
 fn standing_text(backup: &BackupExplanation) -> (Tone, String) {
     match backup.standing {
         _ if backup.is_future_dated => (Tone::Alarm, "future-dated ".to_owned()),
-        ReportedStanding::Restorable if backup.tier.is_none() => (Tone::Plain, String::new()),
-        ReportedStanding::Restorable => (Tone::Fine, String::new()),
-        ReportedStanding::InProgress => (Tone::Wait, "running ".to_owned()),
+        Standing::Restorable if backup.tier.is_none() => (Tone::Plain, String::new()),
+        Standing::Restorable => (Tone::Fine, String::new()),
+        Standing::InProgress => (Tone::Wait, "running ".to_owned()),
         other => (Tone::Alarm, format!("{} ", word(&other))),
     }
 }

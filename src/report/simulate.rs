@@ -67,8 +67,7 @@ pub(super) struct Year<'a> {
 
 impl<'a> Played<'a> {
     fn year(&self, name: &str) -> Option<Year<'a>> {
-        let (at, policy) =
-            self.policies.iter().enumerate().find(|(_, policy)| policy.name.as_str() == name)?;
+        let (at, policy) = self.policies.iter().enumerate().find(|(_, policy)| &*policy.name == name)?;
         let simulated = self.simulation.policies.iter().find(|simulated| simulated.policy == policy.name)?;
         Some(Year { policy, simulated, story: self.stories.get(at)? })
     }
@@ -81,7 +80,7 @@ pub(super) fn years<'a>(
     before: Option<Played<'a>>,
 ) -> Vec<(Year<'a>, Option<Year<'a>>, &'static str)> {
     let policies = after.policies.iter().chain(before.iter().flat_map(|before| before.policies.iter()));
-    let names: BTreeSet<&str> = policies.map(|policy| policy.name.as_str()).collect();
+    let names: BTreeSet<&str> = policies.map(|policy| &*policy.name).collect();
     let year = |name| {
         let (new, old) = (after.year(name), before.map(|before| before.year(name)));
         let change = match (new, old) {

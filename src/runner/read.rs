@@ -5,7 +5,8 @@ use super::host::Host;
 use super::proofs::Proofs;
 use crate::apply::{CLOCK_SKEW_MAX, Proof as _, WITNESSES, has_upload};
 use crate::fifo::{ListSummary, VmVisitor};
-use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, PolicySide};
+use crate::insight::status::{Health, HealthBuilder};
+use crate::insight::{self, Comparison, Estimate, PolicySide};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use crate::plan::{self, Plan, Planner, Prune, Request, VmPlan};
 use crate::policy::{Match, Pattern, Policies, Policy};
@@ -37,7 +38,7 @@ pub struct Planned {
     pub plan: Plan,
     pub inventory: Inventory,
     /// How the VMs stand, where that is asked for.
-    pub overview: Option<Overview>,
+    pub overview: Option<Health>,
     /// As whom FiFo was read: `as `ops`, API version 3`.
     pub identity: String,
     /// The VMs without a restorable backup as young as their policy wants it.
@@ -111,7 +112,7 @@ impl<'a> Query<'a> {
     }
 
     /// Reads how the VMs stand once more, after something was done. Nothing is warned about a second time.
-    pub async fn look_again(self) -> Result<Overview, Failure> {
+    pub async fn look_again(self) -> Result<Health, Failure> {
         let (reading, unreadable) = self.read(KeptVms::Overview, true, false).await?;
         Ok(reading.overview.unwrap_or_default().finish(&reading.planner, self.fifo.name(), &unreadable))
     }
@@ -170,7 +171,7 @@ struct Reading<'a> {
     kept: BTreeMap<VmId, Vm>,
     too_old: BTreeSet<VmId>,
     estimates: BTreeMap<VmId, Estimate>,
-    overview: Option<OverviewBuilder>,
+    overview: Option<HealthBuilder>,
     unmatched: Vec<&'a Policy>,
     /// The entries of suspensions that match no VM of their policy, with that policy.
     idle_entries: Vec<(&'a Policy, &'a Pattern)>,
@@ -207,7 +208,7 @@ impl<'a> Reading<'a> {
             kept: BTreeMap::new(),
             too_old: BTreeSet::new(),
             estimates: BTreeMap::new(),
-            overview: overview.then(OverviewBuilder::default),
+            overview: overview.then(HealthBuilder::default),
             unmatched: query.policies.iter().collect(),
             idle_entries: entries.collect(),
             missing: query.selection.vms.iter().collect(),

@@ -140,7 +140,6 @@ fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::insight::Overview;
     use crate::insight::status::Health;
     use crate::report::{Exit, Failure, RunEnd};
 
@@ -159,10 +158,9 @@ mod tests {
             timezone: "UTC".to_owned(),
             vms: Vec::new(),
         };
-        let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
         let exit = if failure.is_some() { Exit::Failed } else { Exit::Done };
         RunSummary {
-            overview: Some(overview),
+            overview: Some(health),
             failure: failure.map(Failure::new),
             ended: Some(RunEnd { at: now(), exit }),
             ..RunSummary::new("reconcile", now())

@@ -28,8 +28,7 @@ impl<'a> Engine<'a> {
         Self { policy, scenario, occurrences, trim_above: TRIM_ABOVE }
     }
 
-    /// Lets a VM live through the scenario. `each` sees it before each run, with the run's instant, and once at the end; it can
-    /// end the simulation before that.
+    /// Lets a VM live through the scenario. `each` sees it before each run, and at the end; it can end the simulation before.
     pub(super) fn play(
         &self,
         vm: &mut SimulatedVm,

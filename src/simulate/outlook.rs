@@ -2,7 +2,8 @@
 
 use super::Scenario;
 use super::engine::Engine;
-use super::world::SimulatedVm;
+use super::tally::in_threads;
+use super::world::{SimulatedVm, unknown_vm};
 use crate::inventory::{BackupId, Vm};
 use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
@@ -18,7 +19,6 @@ const RUNS_MAX: usize = 2_000;
 const BEYOND_DAYS: i64 = 400;
 /// Where the nights begin: a Thursday and a first of the month, in seconds since the Unix epoch (2026-01-01).
 const BEGIN_SECS: i64 = 1_767_225_600;
-/// How far expiry dates are looked for.
 const EXPIRY_DAYS: u32 = 400;
 
 /// A tier that at its peak holds more than twice as many backups as its `keep` asks for, since kept ones descend from the others.
@@ -33,12 +33,15 @@ pub struct HeavyTier {
     pub fewer: Option<(Vec<Name>, usize)>,
 }
 
-/// Finds the tiers that hold far more than they keep. One that holds more and more, since it or a tier that is taken from it keeps
-/// all, is none of these.
+/// Finds the tiers that hold far more than they keep; not those that hold more and more, since some tier keeps all.
 pub fn heavy_tiers(policies: &Policies) -> Vec<HeavyTier> {
+    in_threads(policies.iter().as_slice(), heavy_tiers_of).concat()
+}
+
+fn heavy_tiers_of(policies: &[Policy]) -> Vec<HeavyTier> {
     let mut peaks = Peaks::default();
     let mut found = Vec::new();
-    for policy in policies.iter() {
+    for policy in policies {
         for (index, tier) in policy.tiers.iter().enumerate() {
             let Some(keep) = tier.keep.map(NonZeroU32::get).filter(|_| !grows(policy, index)) else {
                 continue;
@@ -107,16 +110,19 @@ fn most_held(policy: &Policy) -> Vec<usize> {
     let scenario = Scenario { until, ..Scenario::new(from, 0) };
     let mut most = vec![0; policy.tiers.len()];
     let mut runs = 0;
-    Engine::new(policy, &scenario).play(&mut SimulatedVm::unknown(policy, &scenario), |vm, now| {
-        let view = VmView::new(&vm.vm, policy, now);
-        let keeps = Keeps::of(&view);
-        let mut held = vec![0; most.len()];
-        let wanted = view.restorable().filter(|backup| keeps.stored[backup.position].is_some());
-        wanted.filter_map(|backup| backup.tier).for_each(|tier| held[tier] += 1);
-        most.iter_mut().zip(held).for_each(|(most, held)| *most = held.max(*most));
-        runs += 1;
-        if runs < RUNS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
+    Engine::new(policy, &scenario).play(
+        &mut SimulatedVm::new(&unknown_vm(), policy, &scenario),
+        |vm, now| {
+            let view = VmView::new(&vm.vm, policy, now);
+            let keeps = Keeps::of(&view);
+            let mut held = vec![0; most.len()];
+            let wanted = view.restorable().filter(|backup| keeps.stored[backup.position].is_some());
+            wanted.filter_map(|backup| backup.tier).for_each(|tier| held[tier] += 1);
+            most.iter_mut().zip(held).for_each(|(most, held)| *most = held.max(*most));
+            runs += 1;
+            if runs < RUNS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        },
+    );
     most
 }
 
@@ -133,12 +139,9 @@ pub fn expiry_dates(vm: &Vm, policy: &Policy, from: DateTime<Utc>) -> BTreeMap<B
         Keeps::of(&view).expired(&view).into_iter().map(|backup| backup.id()).collect()
     };
     let expired = expired_at(vm, from);
-    let is_managed = |id: &BackupId| {
-        let backup = vm.backups.get(*id).filter(|backup| backup.timestamp.is_some());
-        backup.is_some_and(|backup| policy.tier_of(backup.comment.as_deref()).is_some())
-    };
-    let mut open: Vec<BackupId> =
-        vm.backups.keys().filter(|id| is_managed(id) && !expired.contains(id)).collect();
+    let managed = VmView::new(vm, policy, from).backups.into_iter().filter(|backup| backup.tier.is_some());
+    let mut open: Vec<BackupId> = managed.map(|backup| backup.id()).collect();
+    open.retain(|id| !expired.contains(id));
     let scenario = Scenario::new(from, EXPIRY_DAYS);
     let (mut last_run, mut runs) = (None, 0);
     Engine::new(policy, &scenario).play(&mut SimulatedVm::new(vm, policy, &scenario), |vm, now| {

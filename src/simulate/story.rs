@@ -3,13 +3,14 @@
 use super::Scenario;
 use super::engine::Engine;
 use super::tally::{Example, PolicySimulation, Simulation, day_ends, days_of, simulate};
-use super::world::{Day, SimulatedVm};
+use super::world::{Day, SimulatedVm, unknown_vm};
 use crate::inventory::{BackupId, Inventory, Vm};
 use crate::plan::keep::{Keep, Keeps};
 use crate::plan::standing::VmView;
 use crate::policy::{Policies, Policy, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 /// One VM of a policy through a scenario.
@@ -20,7 +21,6 @@ pub struct Story {
     pub days: Vec<Day>,
     /// Those that were there and those that were made, oldest first.
     pub backups: Vec<StoredBackup>,
-    /// When uploads failed.
     pub failed: Vec<DateTime<Utc>>,
     /// What a day without runs costs; `None` where that cannot be said.
     pub missed_day: Option<MissedDay>,
@@ -36,7 +36,7 @@ pub struct MissedDay {
 }
 
 /// A completed backup with its later events; an instant that is `None` does not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoredBackup {
     pub taken: DateTime<Utc>,
     /// `None` is of no tier.
@@ -50,9 +50,7 @@ pub struct StoredBackup {
     pub local_until: Option<DateTime<Utc>>,
     /// Since when only backups that descend from it keep it.
     pub needed_since: Option<DateTime<Utc>>,
-    /// Since when nothing keeps it.
     pub expired_since: Option<DateTime<Utc>>,
-    /// When it is deleted from storage.
     pub pruned: Option<DateTime<Utc>>,
 }
 
@@ -64,30 +62,26 @@ pub fn simulate_with_stories(
 ) -> (Simulation, Vec<Story>) {
     let Some(inventory) = inventory else {
         // The one VM of each is its example.
-        let told =
-            policies.iter().map(|policy| story(policy, SimulatedVm::unknown(policy, scenario), scenario));
-        let (simulated, stories) = told
-            .zip(policies.iter())
-            .map(|((example, story), policy)| {
-                let days = story.days.clone();
-                (PolicySimulation { policy: policy.name.clone(), vms: 1, days, example }, story)
-            })
-            .unzip();
+        let of_policy = |policy: &Policy| {
+            let (example, story) = story(policy, &unknown_vm(), scenario);
+            let days = story.days.clone();
+            (PolicySimulation { policy: policy.name.clone(), vms: 1, days, example }, story)
+        };
+        let (simulated, stories) = policies.iter().map(of_policy).unzip();
         return (Simulation { from: scenario.from, until: scenario.until, policies: simulated }, stories);
     };
     let simulation = simulate(policies, Some(inventory), scenario);
     let of_policy = |policy: &Policy| {
         let simulated = simulation.policies.iter().find(|simulated| simulated.policy == policy.name)?;
-        let vm: &Vm = inventory.vms.get(&simulated.example.vm?)?;
-        Some(story(policy, SimulatedVm::new(vm, policy, scenario), scenario).1)
+        Some(story(policy, inventory.vms.get(&simulated.example.vm?)?, scenario).1)
     };
     let stories = policies.iter().map(|policy| of_policy(policy).unwrap_or_default()).collect();
     (simulation, stories)
 }
 
-fn story(policy: &Policy, vm: SimulatedVm, scenario: &Scenario) -> (Example, Story) {
+fn story(policy: &Policy, vm: &Vm, scenario: &Scenario) -> (Example, Story) {
     let engine = Engine::new(policy, scenario);
-    let alias = vm.vm.alias.clone();
+    let (alias, vm) = (vm.alias.clone(), SimulatedVm::new(vm, policy, scenario));
     let mut writer = Writer::new(policy, scenario);
     let half = scenario.from + (scenario.until - scenario.from) / 2;
     let mut at_half = None;
@@ -130,7 +124,6 @@ struct Writer<'a> {
     last_run: Option<DateTime<Utc>>,
     places: HashMap<BackupId, usize>,
     backups: Vec<StoredBackup>,
-    /// Those that can still change.
     open: Vec<(BackupId, usize)>,
     failed: Vec<DateTime<Utc>>,
 }
@@ -150,22 +143,16 @@ impl<'a> Writer<'a> {
         let begin = self.backups.len();
         for judged in &view.backups {
             let Some((size_bytes, is_restorable)) = vm.stored(judged.id()) else { continue };
-            if self.places.contains_key(&judged.id()) {
-                continue;
-            }
-            self.places.insert(judged.id(), self.backups.len());
+            let Entry::Vacant(place) = self.places.entry(judged.id()) else { continue };
+            place.insert(self.backups.len());
             self.open.push((judged.id(), self.backups.len()));
             self.backups.push(StoredBackup {
                 taken: judged.taken,
                 tier: judged.tier,
-                parent: None,
                 is_full: judged.backup.parent.is_none(),
                 is_restorable,
                 size_bytes,
-                local_until: None,
-                needed_since: None,
-                expired_since: None,
-                pruned: None,
+                ..StoredBackup::default()
             });
         }
         for (id, place) in self.open.iter().rev().take(self.backups.len() - begin) {

@@ -2,7 +2,7 @@
 
 use super::Scenario;
 use super::engine::Engine;
-use super::world::{Day, Made, SimulatedVm};
+use super::world::{Day, Made, SimulatedVm, unknown_vm};
 use crate::inventory::{Inventory, Vm, VmId};
 use crate::policy::{Name, Policies, Policy};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -49,14 +49,10 @@ pub struct Totals {
     /// Backups in storage in the end.
     pub stored: usize,
     pub stored_max: usize,
-    /// The bytes in storage in the end.
     pub stored_bytes: u64,
-    /// The most snapshots on hypervisors on any day.
     pub local_max: usize,
     pub longest_chain: usize,
-    /// The most bytes of a restore of the newest backup.
     pub restore_bytes: u64,
-    /// The greatest age of the newest backup on any day.
     pub newest_age_secs: Option<i64>,
 }
 
@@ -85,41 +81,41 @@ pub fn simulate(policies: &Policies, inventory: Option<&Inventory>, scenario: &S
             by_policy.entry(&policy.name).or_default().push(vm);
         }
     }
+    let unknown = [&unknown_vm()];
     let of_policy = |policy: &Policy| {
         let mut vms = by_policy.remove(&policy.name).unwrap_or_default();
         vms.sort_by(|one, other| (&one.alias, one.id).cmp(&(&other.alias, other.id)));
-        simulate_policy(policy, inventory.map(|_| vms.as_slice()), scenario)
+        simulate_policy(policy, if inventory.is_some() { &vms } else { &unknown }, scenario)
     };
     let policies = policies.iter().map(of_policy).collect();
     Simulation { from: scenario.from, until: scenario.until, policies }
 }
 
-fn simulate_policy(policy: &Policy, vms: Option<&[&Vm]>, scenario: &Scenario) -> PolicySimulation {
+fn simulate_policy(policy: &Policy, vms: &[&Vm], scenario: &Scenario) -> PolicySimulation {
     let engine = Engine::new(policy, scenario);
     let ends = day_ends(policy, scenario);
-    let (days, example) = match vms {
-        None => days_of(&engine, &ends, [SimulatedVm::unknown(policy, scenario)], |_, _| {}),
-        Some(vms) => {
-            let start = |vm: &&Vm| SimulatedVm::new(vm, policy, scenario);
-            let threads = thread::available_parallelism().map_or(1, NonZero::get);
-            let share = vms.len().div_ceil(threads).max(1);
-            let (mut days, mut example) = days_of(&engine, &ends, [], |_, _| {});
-            thread::scope(|scope| {
-                let parts = vms.chunks(share).map(|part| part.iter().map(start));
-                let parts: Vec<_> =
-                    parts.map(|part| scope.spawn(|| days_of(&engine, &ends, part, |_, _| {}))).collect();
-                for part in parts {
-                    let (others, made) = part.join().unwrap_or_else(|fault| panic::resume_unwind(fault));
-                    days.iter_mut().zip(&others).for_each(|(day, other)| day.add(other));
-                    if example.made.is_empty() {
-                        example = made;
-                    }
-                }
-            });
-            (days, example)
+    let (mut days, mut example) = days_of(&engine, &ends, [], |_, _| {});
+    for (others, made) in in_threads(vms, |vms| {
+        let vms = vms.iter().map(|vm| SimulatedVm::new(vm, policy, scenario));
+        days_of(&engine, &ends, vms, |_, _| {})
+    }) {
+        days.iter_mut().zip(&others).for_each(|(day, other)| day.add(other));
+        if example.made.is_empty() {
+            example = made;
         }
-    };
-    PolicySimulation { policy: policy.name.clone(), vms: vms.map_or(1, <[&Vm]>::len), days, example }
+    }
+    PolicySimulation { policy: policy.name.clone(), vms: vms.len(), days, example }
+}
+
+/// Has a thread for each processor do its part of some items, and returns what they came to, in order.
+pub(super) fn in_threads<T: Sync, R: Send>(items: &[T], of: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let share = items.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let parts: Vec<_> = items.chunks(share).map(|part| scope.spawn(|| of(part))).collect();
+        let ended = parts.into_iter().map(|it| it.join().unwrap_or_else(|fault| panic::resume_unwind(fault)));
+        ended.collect()
+    })
 }
 
 /// Lists the days of a scenario with the instant at which each ends.

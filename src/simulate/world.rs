@@ -18,30 +18,31 @@ pub struct Made {
     pub is_full: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct SimulatedVm {
     /// The working set: all that a decision can read.
     pub(super) vm: Vm,
-    /// The completed backups in the working set.
+    /// The completed backups in storage, those among them that have left the working set.
     stored: HashMap<BackupId, Stored>,
-    left: Left,
     /// Those of what has left the working set that never expire.
     pub(super) kept_for_ever: HashSet<BackupId>,
     pub(super) made: Vec<Made>,
-    /// When uploads failed.
     pub(super) failed: Vec<DateTime<Utc>>,
     pub(super) pruned: usize,
     sizes: Sizes,
-    attempts: u64,
     /// How many backups the last trim left in the working set.
     trimmed_to: usize,
+}
+
+/// Makes a VM of which nothing is known, with shares of spreads of 0.
+pub(super) fn unknown_vm() -> Vm {
+    Vm { hypervisor: Some(String::new()), state: "running".to_owned(), ..Vm::default() }
 }
 
 /// The end of a day in the policy's zone, and what was done on it: sums over the VMs; chain, restore and age are the worst.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Day {
     pub date: NaiveDate,
-    /// Completed backups in storage.
     pub stored: usize,
     pub local: usize,
     pub stored_bytes: u64,
@@ -51,7 +52,6 @@ pub struct Day {
     pub pruned: usize,
     /// The most backups that restoring one of those in storage reads.
     pub longest_chain: usize,
-    /// The bytes that restoring the newest backup reads.
     pub restore_bytes: u64,
     /// The age of the newest backup that can be restored; `None` while no VM has one.
     pub newest_age_secs: Option<i64>,
@@ -80,14 +80,6 @@ struct Stored {
     restore: Option<Restore>,
 }
 
-/// What has left the working set: stored, and read by no decision.
-#[derive(Clone, Copy, Debug, Default)]
-struct Left {
-    backups: usize,
-    size_bytes: u64,
-    longest_chain: usize,
-}
-
 impl SimulatedVm {
     /// Takes a VM as it was read. What runs is taken to succeed at once.
     pub(super) fn new(vm: &Vm, policy: &Policy, scenario: &Scenario) -> Self {
@@ -95,7 +87,7 @@ impl SimulatedVm {
         let (mut settled, mut is_good) = (vm.clone(), vec![false; vm.backups.len()]);
         for view in VmView::new(vm, policy, scenario.from).backups {
             let runs = view.standing.is_running();
-            if !runs && view.standing != Standing::Completed {
+            if !runs && !matches!(view.standing, Standing::Restorable | Standing::Unrestorable) {
                 continue;
             }
             is_good[view.position] = true;
@@ -123,29 +115,16 @@ impl SimulatedVm {
         Self {
             stored: settled.backups.values().enumerate().filter_map(stored).collect(),
             vm: settled,
-            left: Left::default(),
-            kept_for_ever: HashSet::new(),
-            made: Vec::new(),
-            failed: Vec::new(),
-            pruned: 0,
             sizes,
-            attempts: 0,
-            trimmed_to: 0,
+            ..Self::default()
         }
-    }
-
-    /// Makes a VM of which nothing is known, with shares of spreads of 0.
-    pub(super) fn unknown(policy: &Policy, scenario: &Scenario) -> Self {
-        let vm = Vm { hypervisor: Some(String::new()), state: "running".to_owned(), ..Vm::default() };
-        Self::new(&vm, policy, scenario)
     }
 
     /// Makes a backup, whose upload ends at once; one that fails leaves its record and its snapshot.
     pub(super) fn create(&mut self, policy: &Policy, create: &Create, now: DateTime<Utc>, succeeds: bool) {
         // Greater than any that there is, as if each of them won every tie.
-        let id =
-            BackupId::new(Uuid::from_u128((u128::MAX - u128::from(u64::MAX)) | u128::from(self.attempts)));
-        self.attempts += 1;
+        let attempts = u64::try_from(self.made.len() + self.failed.len()).unwrap_or(u64::MAX);
+        let id = BackupId::new(Uuid::from_u64_pair(u64::MAX, attempts));
         let mut backup = projection::new_backup(&self.vm, create, id, now);
         if !succeeds {
             backup.state = RecordedState::Failed;
@@ -181,8 +160,7 @@ impl SimulatedVm {
         self.pruned += backups.len();
     }
 
-    /// Takes out of the working set what no decision reads any more, once there is much in it: what has expired, and what is kept
-    /// for ever.
+    /// Takes what no decision reads any more out of the working set once that is large: what has expired, or is kept for ever.
     ///
     /// Newer backups stand for these wherever a decision asks for the newest of some kind. What may still be a parent, or tells
     /// that increments on one are not empty, stays, and so does all that something which stays descends from. Where expired
@@ -214,16 +192,8 @@ impl SimulatedVm {
                 stays.push(parent);
             }
         }
-        for at in (0..backups.len()).filter(|&at| goes[at]) {
-            let id = backups[at].id;
-            let Some(stored) = self.stored.remove(&id) else { continue };
-            self.left.backups += 1;
-            self.left.size_bytes = self.left.size_bytes.saturating_add(stored.size_bytes);
-            self.left.longest_chain = self.left.longest_chain.max(stored.restore.map_or(0, |it| it.steps));
-            if keeps.stored[at].is_some() {
-                self.kept_for_ever.insert(id);
-            }
-        }
+        let kept = (0..backups.len()).filter(|&at| goes[at] && keeps.stored[at].is_some());
+        self.kept_for_ever.extend(kept.map(|at| backups[at].id));
         let mut goes = goes.into_iter();
         self.vm.backups.retain(|_| !goes.next().unwrap_or(false));
         self.trimmed_to = self.vm.backups.len();
@@ -231,14 +201,11 @@ impl SimulatedVm {
 
     /// Counts what there is at an instant, the end of a day; what was done on it is not counted here.
     pub(super) fn day(&self, date: NaiveDate, end: DateTime<Utc>) -> Day {
-        let Left { backups, size_bytes, longest_chain } = self.left;
-        let mut day = Day {
-            date,
-            stored: backups + self.stored.len(),
-            stored_bytes: size_bytes,
-            longest_chain,
-            ..Day::default()
-        };
+        let mut day = Day { date, stored: self.stored.len(), ..Day::default() };
+        for stored in self.stored.values() {
+            day.stored_bytes = day.stored_bytes.saturating_add(stored.size_bytes);
+            day.longest_chain = day.longest_chain.max(stored.restore.map_or(0, |restore| restore.steps));
+        }
         for backup in self.vm.backups.values() {
             let age = backup.timestamp.map(|taken| end - taken);
             if backup.holds_snapshot() {
@@ -246,10 +213,8 @@ impl SimulatedVm {
                 day.local += 1;
                 day.local_bytes += held.unwrap_or_else(|| self.sizes.changed(age.unwrap_or_default()));
             }
-            let Some(stored) = self.stored.get(&backup.id) else { continue };
-            day.stored_bytes = day.stored_bytes.saturating_add(stored.size_bytes);
-            let (Some(restore), Some(age)) = (stored.restore, age) else { continue };
-            day.longest_chain = day.longest_chain.max(restore.steps);
+            let restore = self.stored.get(&backup.id).and_then(|stored| stored.restore);
+            let (Some(restore), Some(age)) = (restore, age) else { continue };
             let age_secs = age.num_seconds();
             if age_secs >= 0 && day.newest_age_secs.is_none_or(|newest| age_secs <= newest) {
                 (day.newest_age_secs, day.restore_bytes) = (Some(age_secs), restore.size_bytes.unwrap_or(0));
@@ -259,7 +224,7 @@ impl SimulatedVm {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Sizes {
     vm_bytes: u64,
     change_ppm: u64,

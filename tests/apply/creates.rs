@@ -152,8 +152,8 @@ async fn one_that_was_slower_than_the_search_for_it_is_taken_for_what_it_is() {
     let mut cloud = one_due();
     cloud.settings.timing.search = std::time::Duration::ZERO;
     fault(&cloud, Rule::new(Effect::Drop).on(Operation::Create).times(1));
-    let parent = cloud.read().await.vms.into_values().next().unwrap().backups.into_iter();
-    let parent = parent.max_by_key(|backup| backup.timestamp).unwrap().id;
+    let vm = cloud.read().await.vms.into_values().next().unwrap();
+    let parent = vm.backups.values().max_by_key(|backup| backup.timestamp).unwrap().id;
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         // FiFo comes to it right after the list has been read that does not have it.
         let was_searched = |asked: &[crate::transport::RequestRecord]| {

@@ -181,7 +181,7 @@ fn a_file_reached_twice_is_read_once_and_a_named_one_whatever_its_ending() {
     fs::write(&inside, GOOD.replace("web", "db")).unwrap();
     let paths = [inside, folder.path().to_owned(), named.clone(), folder.path().join("../").join(&named)];
     let loaded = load(&paths).unwrap();
-    assert_eq!(loaded.policies.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["db", "web"]);
+    assert_eq!(loaded.policies.iter().map(|it| &*it.name).collect::<Vec<_>>(), ["db", "web"]);
 }
 
 #[cfg(unix)]

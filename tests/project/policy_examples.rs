@@ -9,7 +9,7 @@ fn every_example_is_without_mistake_and_warning() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let loaded = load(&[folder]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(loaded.warnings, []);
-    let names: Vec<&str> = loaded.policies.iter().map(|policy| policy.name.as_str()).collect();
+    let names: Vec<&str> = loaded.policies.iter().map(|policy| &*policy.name).collect();
     assert_eq!(names, ["daily-full", "databases", "differential", "grandfather"]);
 }
 

@@ -1,7 +1,7 @@
 //! Whether a backup that FiFo calls completed is good, and whether an upload that counts as stuck still moves.
 
 use crate::apply::reader::VmReading;
-use crate::inventory::{Backup, BackupId, ChainEnd, LocalState, MissingFileInfo, Vm, chain_of};
+use crate::inventory::{Backup, BackupId, LocalState, Vm, chain_of};
 use crate::plan::standing::{STREAM_BYTES_MIN, Standing, VmView};
 use crate::plan::{Create, bytes_text};
 use crate::policy::{Policy, duration_text};
@@ -51,7 +51,7 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         return bad("it has no timestamp: it was deleted during its upload".to_owned());
     };
     let backup = judged.backup;
-    let tier = judged.tier.map(|tier| view.tier(tier).name.as_str());
+    let tier = judged.tier.map(|tier| &*view.tier(tier).name);
     if backup.comment.as_deref() != Some(create.comment.as_str()) || tier != Some(create.tier.as_str()) {
         let found = backup.comment.as_ref().map_or("none".to_owned(), |found| format!("`{found}`"));
         return bad(format!("its comment is {found}, not `{}`", create.comment));
@@ -60,19 +60,16 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         let name = |id: Option<BackupId>| id.map_or("none".to_owned(), |id| id.to_string());
         return bad(format!("its parent is {}, not {}", name(backup.parent), name(create.parent)));
     }
-    if let Some(ChainEnd::Missing(ancestor)) = chain_of(&vm.backups, id).map(|chain| chain.end) {
+    if let Some(ancestor) = chain_of(&vm.backups, id).and_then(|chain| chain.missing) {
         return bad(format!("backup {ancestor}, which a restore of it needs, is missing"));
     }
     match judged.standing {
-        Standing::Completed if judged.restorable => None,
-        Standing::Completed => bad("a backup that a restore of it needs is no longer usable".to_owned()),
+        Standing::Restorable => None,
+        Standing::Unrestorable => bad("a backup that a restore of it needs is no longer usable".to_owned()),
         Standing::Hollow => bad(hollow_text(backup, policy)),
         Standing::Broken => bad("its stored objects are broken".to_owned()),
-        Standing::Unverified => {
-            let is_size = backup.missing_file_info() == Some(MissingFileInfo::Size);
-            Some(Fault::Unverified(if is_size { "size" } else { "checksum" }))
-        }
-        Standing::Failed | Standing::Stuck | Standing::InProgress => {
+        Standing::Unverified => Some(Fault::Unverified(backup.missing_file_info().unwrap_or("checksum"))),
+        Standing::Failed | Standing::Stuck | Standing::InProgress | Standing::Unreadable => {
             bad("it is no longer completed".to_owned())
         }
     }

@@ -18,7 +18,7 @@ fn read(vm: &Value) -> Vm {
 
 fn read_backup(record: Value) -> Backup {
     let vm = read(&vm_with("backups", json!({ BACKUP: record })));
-    vm.backups.into_iter().next().unwrap()
+    vm.backups[0].clone()
 }
 
 fn problem(json: &str) -> String {

@@ -1,7 +1,5 @@
-//! What a change of policies does: two plans of the same inventory at the same instant, one with each set of policies.
-//!
-//! The result is the difference in actions and in protection, not the difference in the files: a policy that has only
-//! moved to another file is no change. [`simulate`](crate::simulate) looks further ahead than one plan does.
+//! What a change of policies does: two plans of the same inventory at the same instant, one with each set of policies. The result is
+//! the difference in actions and in protection: a policy that has only moved to another file is no change.
 
 mod settings;
 
@@ -16,7 +14,6 @@ use serde::Serialize;
 pub use settings::{PolicyChange, PolicyChangeKind, SettingChange};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far a comparison looks ahead.
 const YEAR_DAYS: u32 = 365;
 
 /// What a change of policies does, now and over a year.
@@ -48,11 +45,9 @@ pub struct ComparisonSummary {
     pub anyway: ActionCounts,
     /// What would be done without the change, and no longer is.
     pub no_longer: ActionCounts,
-    /// VMs that lose their policy.
     pub loses_protection: usize,
     /// VMs that two policies claim now, so that they get no actions.
     pub comes_into_conflict: usize,
-    /// VMs that are suspended now.
     pub suspended: usize,
     pub gains_protection: usize,
     pub resumed: usize,
@@ -66,8 +61,7 @@ pub struct ComparisonSummary {
     pub prunable: StoredBackups,
 }
 
-/// Backups that lose their tier: they are no parents, nothing deletes them, and their space on hypervisors
-/// is never freed.
+/// Backups that lose their tier: they are no parents, nothing deletes them, and their snapshots stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AbandonedBackups {
     pub backups: usize,
@@ -125,7 +119,6 @@ impl StoredBackups {
 }
 
 impl ComparisonSummary {
-    /// Counts what changes for one VM.
     fn add(&mut self, change: &VmChange) {
         self.expired.add(change.expired);
         self.prunable.add(change.prunable);
@@ -185,7 +178,6 @@ impl ActionCounts {
 pub struct VmChange {
     pub uuid: Option<VmId>,
     pub alias: String,
-    /// How its protection changes; `None` when it does not.
     pub shift: Option<ProtectionChange>,
     pub before: Protection,
     pub after: Protection,
@@ -286,8 +278,7 @@ pub struct PolicySide<'a> {
     pub plan: &'a Plan,
 }
 
-/// Compares two plans of the same inventory and instant, that of the policies before and that of those now; what a year would
-/// be is left to [`year_changes`].
+/// Compares two plans of the same inventory and instant, that of the policies before and that of those now.
 pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Inventory) -> Comparison {
     let old: BTreeMap<VmId, &VmPlan> = before.plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let policies = settings::policy_changes(before.policies, after.policies);

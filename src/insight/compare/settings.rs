@@ -45,7 +45,6 @@ pub(super) fn policy_changes(before: &Policies, after: &Policies) -> Vec<PolicyC
     names.into_iter().filter_map(change).collect()
 }
 
-/// Lists what two policies set differently, in the order of the names of settings.
 fn setting_changes(old: &Policy, new: &Policy) -> Vec<SettingChange> {
     let (mut old, mut new) = (settings(old), settings(new));
     let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
@@ -87,7 +86,7 @@ fn settings(policy: &Policy) -> BTreeMap<String, String> {
         });
         format!("{}until {}", vms.unwrap_or_default(), suspend.until)
     });
-    let order = tiers.iter().map(|tier| tier.name.as_str()).collect::<Vec<_>>().join(", ");
+    let order = tiers.iter().map(|tier| &*tier.name).collect::<Vec<_>>().join(", ");
     let set = [
         ("priority", Some(priority.to_string())),
         ("select", Some(format!("{{{select}}}"))),
@@ -113,7 +112,7 @@ fn tier_settings(policy: &Policy, tier: &Tier) -> impl Iterator<Item = (String, 
         TierKind::Full => "full".to_owned(),
         TierKind::Incremental { from } => {
             // By their names: places shift when a tier comes in between.
-            let names: Vec<&str> = from.iter().map(|&from| policy.tiers[from].name.as_str()).collect();
+            let names: Vec<&str> = from.iter().map(|&from| &*policy.tiers[from].name).collect();
             format!("incremental from {}", names.join(", "))
         }
     };
@@ -123,7 +122,7 @@ fn tier_settings(policy: &Policy, tier: &Tier) -> impl Iterator<Item = (String, 
         ("keep", Some(keep.map_or_else(|| "all".to_owned(), |keep| keep.to_string()))),
         ("keep_local", (*keep_local > 0).then(|| keep_local.to_string())),
         ("spread", (!spread.is_zero()).then(|| duration_text(*spread))),
-        ("comment", (comment.as_str() != name.as_str()).then(|| comment.clone())),
+        ("comment", (**comment != **name).then(|| comment.clone())),
         ("also", (!also.is_empty()).then(|| also.join(", "))),
     ];
     set.into_iter().filter_map(move |(setting, value)| Some((format!("tiers.{name}.{setting}"), value?)))

@@ -7,12 +7,11 @@ mod timeline;
 use super::status::{NextDue, next_due};
 use super::storage::{TierStorage, tier_storage};
 pub use crate::inventory::Restore;
-use crate::inventory::{
-    Backup, BackupId, Backups, Inventory, LocalState, RecordedState, Vm, VmId, along_chains,
-};
+use crate::inventory::{BackupId, Backups, Inventory, LocalState, RecordedState, Vm, VmId, along_chains};
 use crate::plan::due::Occurrences;
 use crate::plan::keep::Keeps;
-use crate::plan::standing::{BackupView, Standing, VmView};
+pub use crate::plan::standing::Standing;
+use crate::plan::standing::VmView;
 use crate::plan::{Action, BackupKind, Expired, Note, Plan, PruneHold, Request, VmPlan};
 use crate::policy::{Name, Policies, Zone};
 use crate::simulate::expiry_dates;
@@ -29,9 +28,7 @@ pub use timeline::{DueOutcome, PastDue};
 pub struct Explanation {
     pub at: DateTime<Utc>,
     pub endpoint: String,
-    /// The IANA name of the zone in which times are shown.
     pub timezone: String,
-    /// The VMs, by alias, then UUID.
     pub vms: Vec<VmExplanation>,
 }
 
@@ -39,7 +36,6 @@ pub struct Explanation {
 pub struct VmExplanation {
     /// Its UUID; `None` only where not even that could be read.
     pub uuid: Option<VmId>,
-    /// Its alias; may be empty.
     pub alias: String,
     pub policy: Option<Name>,
     pub is_suspended: bool,
@@ -51,7 +47,6 @@ pub struct VmExplanation {
     pub next_due: Vec<NextDue>,
     /// What became of each due time of the last 35 days, tier by tier, coarsest first.
     pub timeline: Vec<PastDue>,
-    /// The notes on the VM itself.
     pub notes: Vec<Note>,
 }
 
@@ -61,8 +56,7 @@ pub struct BackupExplanation {
     pub backup: BackupId,
     /// The backup it is an increment on, whether or not that is still there.
     pub parent: Option<BackupId>,
-    /// The number of steps from the start of its chain. The list is flat and not nested, since a chain may
-    /// be hundreds long.
+    /// The number of steps from the start of its chain, which may be hundreds long: so the list is flat.
     pub depth: usize,
     pub tier: Option<String>,
     pub comment: Option<String>,
@@ -71,7 +65,7 @@ pub struct BackupExplanation {
     /// Full or incremental, as its record says.
     #[serde(rename = "type")]
     pub kind: BackupKind,
-    pub standing: ReportedStanding,
+    pub standing: Standing,
     pub is_future_dated: bool,
     /// What restoring it fetches from storage; `None` when it cannot be restored from there.
     pub restore: Option<Restore>,
@@ -80,25 +74,6 @@ pub struct BackupExplanation {
     pub stored: StoredCopy,
 }
 
-/// The state of a backup in one word, by its [`Standing`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReportedStanding {
-    Restorable,
-    /// Complete itself, but something that it depends on is missing or not complete.
-    Unrestorable,
-    Failed,
-    Hollow,
-    Stuck,
-    InProgress,
-    Unverified,
-    /// Its stored objects are known to be broken.
-    Broken,
-    /// Its record has no timestamp: the remains of one that was deleted while it uploaded.
-    Unreadable,
-}
-
-/// A backup's snapshot on the hypervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LocalCopy {
     /// Whether the hypervisor holds it, as far as the record says.
@@ -108,7 +83,6 @@ pub struct LocalCopy {
     /// Why it stays; `None` where there is none, or none that is wanted.
     #[serde(serialize_with = "as_list")]
     pub kept_for: Option<Reason>,
-    /// When the plan deletes it; `None` when it does not.
     pub delete: Option<DeleteWhen>,
 }
 
@@ -120,7 +94,6 @@ pub enum DeleteWhen {
     AfterCreate,
 }
 
-/// A backup's copy in storage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoredCopy {
     /// Why it stays; `None` when it has expired.
@@ -130,7 +103,6 @@ pub struct StoredCopy {
     /// When it expires if every backup that is due until then succeeds; `None` where it has expired, that is more than 400
     /// days away, or [was not asked for](enter_expiry_dates).
     pub not_before: Option<DateTime<FixedOffset>>,
-    /// What becomes of it once it has expired.
     pub prune: Option<PruneOutlook>,
 }
 
@@ -156,7 +128,7 @@ impl PruneOutlook {
             PruneHold::CannotBackUp => ("cannot_back_up", ""),
             PruneHold::NewestTooOld => ("newest_too_old", ""),
             PruneHold::UnknownParent => ("unknown_parent", ""),
-            PruneHold::OverLimit => ("over_prune_limit", ""),
+            PruneHold::OverLimit(..) => ("over_prune_limit", ""),
             PruneHold::NotYet => (
                 "not_yet",
                 "not deleted yet: it, or what descends from it, holds a snapshot or is less than an hour old",
@@ -184,10 +156,9 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
             let policy = policies.policy_for(vm).one()?;
             Some(VmView::one_of(vm, policies, policy, request))
         });
-        let under = view.as_ref().map(|view| (view, Keeps::of(view)));
-        let under = under.as_ref().map(|(view, keeps)| (*view, keeps));
+        let keeps = view.as_ref().map(Keeps::of);
         let occurrences = view.as_ref().map(|view| Occurrences::new(view.policy, request.due_at));
-        let due = view.as_ref().zip(occurrences.as_ref());
+        let (under, due) = (view.as_ref().zip(keeps.as_ref()), view.as_ref().zip(occurrences.as_ref()));
         VmExplanation {
             uuid: planned.uuid,
             alias: planned.alias.clone(),
@@ -200,20 +171,15 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
             notes: planned.notes.iter().filter(|note| note.backup.is_none()).cloned().collect(),
         }
     });
-    Explanation {
-        at: plan.at,
-        endpoint: plan.endpoint.clone(),
-        timezone: plan.timezone.clone(),
-        vms: vms.collect(),
-    }
+    let (endpoint, timezone) = (plan.endpoint.clone(), plan.timezone.clone());
+    Explanation { at: plan.at, endpoint, timezone, vms: vms.collect() }
 }
 
-/// Explains a VM's backups, given how they stand under the one policy that holds for it. Without that only the states that FiFo
-/// reports are known, and all stays.
+/// Explains a VM's backups by the one policy that holds for it. Without one only the states that FiFo reports are known.
 fn backups(vm: &Vm, planned: &VmPlan, under: Option<(&VmView<'_>, &Keeps)>) -> Vec<BackupExplanation> {
     let utc = Zone::UTC;
     let zone = under.map_or(&utc, |(view, _)| view.zone);
-    let reasons = under.map(|(view, keeps)| Reasons::of(view, keeps));
+    let reasons = under.map(|(view, keeps)| Reasons { view, keeps });
     let hold = under.map(|(view, keeps)| Expired::of(view, keeps).hold);
     let restores = along_chains(&vm.backups, (Restore::NOTHING, true), |at, (below, is_good)| {
         let backup = &vm.backups[at];
@@ -229,11 +195,16 @@ fn backups(vm: &Vm, planned: &VmPlan, under: Option<(&VmView<'_>, &Keeps)>) -> V
     let pruned: BTreeMap<BackupId, &str> = pruned.map(|it| (it.backup, it.reason.as_str())).collect();
     let explain = |(depth, at): (usize, usize)| {
         let backup = &vm.backups[at];
-        let judged = reasons.as_ref().and_then(|reasons| reasons.judged(at));
-        let standing = match (judged, &restores[at]) {
-            (Some(judged), _) => standing(judged),
-            (None, _) if backup.timestamp.is_none() => ReportedStanding::Unreadable,
-            (None, restore) => recorded_standing(backup, restore.is_some_and(|(_, is_good)| is_good)),
+        let judged = under.and_then(|(view, _)| view.get(backup.id));
+        let standing = match (judged, &backup.state) {
+            (Some(judged), _) => judged.standing,
+            _ if backup.timestamp.is_none() => Standing::Unreadable,
+            (_, RecordedState::Completed) if restores[at].is_some_and(|(_, is_good)| is_good) => {
+                Standing::Restorable
+            }
+            (_, RecordedState::Completed) => Standing::Unrestorable,
+            (_, RecordedState::Failed) => Standing::Failed,
+            _ => Standing::InProgress,
         };
         let is_held = backup.holds_snapshot();
         let (local, stored) = match &reasons {
@@ -255,7 +226,7 @@ fn backups(vm: &Vm, planned: &VmPlan, under: Option<(&VmView<'_>, &Keeps)>) -> V
             kind: if backup.parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
             standing,
             is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
-            restore: restores[at].map(|it| it.0).filter(|_| standing == ReportedStanding::Restorable),
+            restore: restores[at].map(|it| it.0).filter(|_| standing == Standing::Restorable),
             size_bytes: backup.size_bytes(),
             local: LocalCopy {
                 is_held,
@@ -306,30 +277,6 @@ pub fn enter_expiry_dates(explained: &mut Explanation, policies: &Policies, inve
         for backup in &mut vm.backups {
             let date = dates.get(&backup.backup);
             backup.stored.not_before = date.map(|date| policies.display_zone().moment(*date));
-        }
-    }
-}
-
-fn standing(judged: &BackupView<'_>) -> ReportedStanding {
-    match judged.standing {
-        Standing::Completed if judged.restorable => ReportedStanding::Restorable,
-        Standing::Completed => ReportedStanding::Unrestorable,
-        Standing::Failed => ReportedStanding::Failed,
-        Standing::Hollow => ReportedStanding::Hollow,
-        Standing::Stuck => ReportedStanding::Stuck,
-        Standing::InProgress => ReportedStanding::InProgress,
-        Standing::Unverified => ReportedStanding::Unverified,
-        Standing::Broken => ReportedStanding::Broken,
-    }
-}
-
-fn recorded_standing(backup: &Backup, is_restorable: bool) -> ReportedStanding {
-    match backup.state {
-        RecordedState::Completed if is_restorable => ReportedStanding::Restorable,
-        RecordedState::Completed => ReportedStanding::Unrestorable,
-        RecordedState::Failed => ReportedStanding::Failed,
-        RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
-            ReportedStanding::InProgress
         }
     }
 }

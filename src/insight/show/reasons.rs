@@ -12,7 +12,6 @@ use std::num::NonZeroU32;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
     pub code: &'static str,
-    /// Why, for people.
     pub why: String,
     /// What has to happen before this reason no longer applies; `None` when it always does.
     pub until: Option<String>,
@@ -29,42 +28,17 @@ impl Reason {
     }
 }
 
-/// What keeps a VM's backups, looked up once; by [position](crate::inventory::Backups::position).
+/// What keeps a VM's backups; by [position](crate::inventory::Backups::position).
+#[derive(Clone, Copy)]
 pub(super) struct Reasons<'v, 'a> {
-    view: &'v VmView<'a>,
-    keeps: &'v Keeps,
-    judged: Vec<Option<&'v BackupView<'a>>>,
-    /// Of each that others need: how many of those that stay, and the position of one of these.
-    needing: Vec<(usize, usize)>,
-    /// How many newer ones of its tier than each restorable one are restorable as well.
-    newer: Vec<usize>,
+    pub(super) view: &'v VmView<'a>,
+    pub(super) keeps: &'v Keeps,
 }
 
 impl<'v, 'a> Reasons<'v, 'a> {
-    pub(super) fn of(view: &'v VmView<'a>, keeps: &'v Keeps) -> Self {
-        let backups = &view.vm.backups;
-        let mut needing = vec![(0, 0); backups.len()];
-        for at in (0..backups.len()).filter(|&at| keeps.stored[at].is_some_and(|keep| keep != Keep::Evidence))
-        {
-            if let Some(parent) = backups.parent_position(at) {
-                needing[parent] = (needing[parent].0 + 1, at);
-            }
-        }
-        let mut judged = vec![None; backups.len()];
-        view.backups.iter().for_each(|backup| judged[backup.position] = Some(backup));
-        let mut seen = vec![0; view.policy.tiers.len()];
-        let mut newer = vec![0; backups.len()];
-        for backup in view.restorable().rev() {
-            let Some(of_tier) = backup.tier.map(|tier| &mut seen[tier]) else { continue };
-            newer[backup.position] = *of_tier;
-            *of_tier += 1;
-        }
-        Self { view, keeps, judged, needing, newer }
-    }
-
     /// Returns a backup as it was judged; `None` for one without a timestamp.
-    pub(super) fn judged(&self, at: usize) -> Option<&'v BackupView<'a>> {
-        self.judged[at]
+    fn judged(&self, at: usize) -> Option<&'v BackupView<'a>> {
+        self.view.get(self.view.vm.backups[at].id)
     }
 
     /// Returns the reason why a backup's snapshot stays on the hypervisor; `None` where there is no snapshot, or none.
@@ -114,7 +88,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
             },
             Keep::Needed => return self.needed(at),
             Keep::Evidence => {
-                let end = self.judged[at].map(|backup| backup.taken + EVIDENCE_AGE_MAX).unwrap_or_default();
+                let end = self.judged(at).map(|backup| backup.taken + EVIDENCE_AGE_MAX).unwrap_or_default();
                 let end = time_text(self.view, end);
                 let why = "it cannot be restored, and is kept for a while as evidence";
                 let until = format!("until {end}, or until what it is based on is deleted");
@@ -149,12 +123,15 @@ impl<'v, 'a> Reasons<'v, 'a> {
     }
 
     fn needed(&self, at: usize) -> Reason {
-        let (count, one) = self.needing[at];
-        if count > 1 {
-            let why = format!("required by {count} backups that are kept");
+        let (backups, keeps) = (&self.view.vm.backups, &self.keeps.stored);
+        let stays = |child: usize| keeps[child].is_some_and(|keep| keep != Keep::Evidence);
+        let is_child = |&child: &usize| backups.parent_position(child) == Some(at) && stays(child);
+        let children: Vec<usize> = (0..backups.len()).filter(is_child).collect();
+        let &[one] = children.as_slice() else {
+            let why = format!("required by {} backups that are kept", children.len());
             return Reason::new("needed", &why, "until these are deleted");
-        }
-        let child = match self.judged[one] {
+        };
+        let child = match self.judged(one) {
             Some(judged) => name_of(self.view, judged),
             None => format!("backup {}", self.view.vm.backups[one].id.short()),
         };
@@ -162,12 +139,15 @@ impl<'v, 'a> Reasons<'v, 'a> {
     }
 
     fn tier(&self, at: usize) -> Option<&'a Tier> {
-        Some(self.view.tier(self.judged[at]?.tier?))
+        Some(self.view.tier(self.judged(at)?.tier?))
     }
 
     /// Says how many more of its tier have to be taken before one is no longer among so many newest.
     fn until_outnumbered(&self, at: usize, keep: u32) -> String {
-        let more = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(self.newer[at]);
+        let tier = self.judged(at).and_then(|judged| judged.tier);
+        let newer = self.view.restorable().rev().take_while(|newer| newer.position != at);
+        let newer = newer.filter(|newer| newer.tier == tier).count();
+        let more = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(newer);
         format!("until {more} more of them can be restored")
     }
 }

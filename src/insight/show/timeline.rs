@@ -14,7 +14,6 @@ const ON_TIME: TimeDelta = TimeDelta::hours(1);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PastDue {
     pub tier: Name,
-    /// The instant, in the policy's zone.
     pub at: DateTime<FixedOffset>,
     pub outcome: DueOutcome,
     /// The backup that shows it: of the tier or a coarser one.
@@ -29,15 +28,12 @@ pub enum DueOutcome {
     Made,
     /// One was taken later, before the next due time.
     Late,
-    /// One is in progress.
     Running,
-    /// There is none yet.
     Due,
     /// It lies before the tier's oldest stored backup: whatever there was is gone.
     Unknown,
     /// There were attempts, and none can be restored.
     Failed,
-    /// There is nothing.
     Missed,
 }
 
@@ -54,7 +50,7 @@ pub(super) fn timeline(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<
                 view.not_future_dated()
                     .filter(|backup| backup.tier.is_some_and(|own| own <= tier) && is_of(backup.taken))
             };
-            let (outcome, backup) = if let Some(made) = of_it().find(|backup| backup.restorable) {
+            let (outcome, backup) = if let Some(made) = of_it().find(|backup| backup.is_restorable()) {
                 let is_late = made.taken - began > ON_TIME;
                 (if is_late { DueOutcome::Late } else { DueOutcome::Made }, Some(made.id()))
             } else if let Some(running) = of_it().find(|backup| backup.standing.is_running()) {

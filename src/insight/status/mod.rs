@@ -1,13 +1,9 @@
-//! The health of each VM's backups against its policy: the data of `status`.
+//! The health of each VM's backups against its policy: the data of `status`, of metrics, of the status page and of notifications.
 
-mod overview;
-
-pub use overview::{Overview, OverviewBuilder, TierHealth};
-
-use crate::inventory::{BackupId, Vm, VmId, chain_of};
-use crate::plan::due::{Occurrences, RECENT};
+use crate::inventory::{BackupId, UnreadableVm, Vm, VmId, chain_of};
+use crate::plan::due::{Occurrences, RECENT, unsatisfied};
 use crate::plan::standing::VmView;
-use crate::plan::{JudgedVm, Note, SnapshotUsage, Status, VmPlan};
+use crate::plan::{self, DecidedVm, JudgedVm, Note, Planner, SnapshotUsage, Status, VmPlan};
 use crate::policy::{Name, TierIndex};
 use chrono::{DateTime, FixedOffset, Utc};
 use serde::Serialize;
@@ -18,13 +14,12 @@ use std::collections::BTreeSet;
 pub struct Health {
     pub at: DateTime<Utc>,
     pub endpoint: String,
-    /// The IANA name of the zone in which times are shown.
     pub timezone: String,
     /// The VMs, by alias, then UUID.
     pub vms: Vec<VmHealth>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VmHealth {
     /// Its UUID; `None` only where not even that could be read.
     pub uuid: Option<VmId>,
@@ -34,11 +29,14 @@ pub struct VmHealth {
     /// The policy that it belongs to; `None` for none or several.
     pub policy: Option<Name>,
     pub verdict: BackupHealth,
+    #[serde(skip)]
+    pub status: Status,
+    /// How it stands with each tier of its policy, coarsest first.
+    #[serde(skip)]
+    pub tiers: Vec<TierHealth>,
     /// Whether its policy is suspended for it. Its backups grow old all the same.
     pub is_suspended: bool,
-    /// The newest backup that can be restored.
     pub newest: Option<NewestBackup>,
-    /// The policy's `max_age`, in seconds.
     pub max_age_secs: Option<i64>,
     /// What its backups hold on the hypervisor.
     pub local: SnapshotUsage,
@@ -52,27 +50,35 @@ pub struct VmHealth {
     pub notes: Vec<Note>,
 }
 
+/// How a VM stands with one tier of its policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierHealth {
+    pub tier: Name,
+    /// When the newest restorable backup of just this tier was taken.
+    pub newest: Option<DateTime<Utc>>,
+    /// Whether the backup that was due last exists or is in progress. A coarser tier's backup counts as well.
+    pub is_up_to_date: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NextDue {
     pub tier: Name,
-    /// In the policy's zone.
     pub at: DateTime<FixedOffset>,
 }
 
 /// Whether the VM could be restored from a recent enough backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackupHealth {
     /// Its newest restorable backup is no older than `max_age`.
     Safe,
     TooOld,
-    /// None can be restored.
     NoBackup,
     /// Two policies claim it, so nothing is done to it.
     Conflict,
     /// It could not be read whole, so nothing is known.
     Unreadable,
-    /// It matches no policy.
+    #[default]
     Unprotected,
 }
 
@@ -101,30 +107,70 @@ pub struct NewestBackup {
     pub size_bytes: Option<u64>,
 }
 
-/// Judges a VM by what its plan was decided by.
-fn vm_health(vm: &Vm, planned: VmPlan, judged: Option<&JudgedVm<'_>>) -> VmHealth {
-    match (judged, planned.status) {
-        (Some(judged), _) => under_policy(planned, judged),
-        (None, Status::Conflict) => without_policy(planned, Some(vm), BackupHealth::Conflict),
-        (None, _) => without_policy(planned, Some(vm), BackupHealth::Unprotected),
+/// Looks over VMs, one at a time.
+#[derive(Debug, Default)]
+pub struct HealthBuilder(Vec<VmHealth>);
+
+impl HealthBuilder {
+    pub fn add(&mut self, vm: &Vm, DecidedVm { plan, judged }: DecidedVm<'_>) {
+        self.0.push(match judged {
+            Some(judged) => under_policy(plan, &judged),
+            None => without_policy(plan, Some(vm)),
+        });
+    }
+
+    /// Forgets a VM, which turned out not to be known, and returns its alias.
+    pub fn forget(&mut self, vm: VmId) -> Option<String> {
+        let place = self.0.iter().position(|known| known.uuid == Some(vm))?;
+        Some(self.0.swap_remove(place).alias)
+    }
+
+    /// Makes the health of these VMs, in whatever order they are, and of those that could not be read.
+    pub fn finish(self, planner: &Planner<'_>, endpoint: &str, unreadable: &[UnreadableVm]) -> Health {
+        let mut vms = self.0;
+        vms.extend(unreadable.iter().map(|vm| without_policy(plan::unreadable(vm), None)));
+        vms.sort_unstable_by(|a, b| {
+            plan::sort_key(&a.alias, a.uuid, &a.notes).cmp(&plan::sort_key(&b.alias, b.uuid, &b.notes))
+        });
+        let (at, timezone) = (planner.request().now, planner.timezone());
+        Health { at, endpoint: endpoint.to_owned(), timezone, vms }
     }
 }
 
-fn without_policy(planned: VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> VmHealth {
+impl Health {
+    /// Returns the same a while later, with nothing new known: backups have grown older, and may be too old by now.
+    ///
+    /// So a VM that was safe when it was read an hour ago does not count as safe because of that.
+    #[must_use]
+    pub fn aged(&self, now: DateTime<Utc>) -> Self {
+        let mut health = self.clone();
+        for vm in &mut health.vms {
+            let Some(newest) = &mut vm.newest else { continue };
+            newest.age_secs = newest.age_secs.max((now - newest.taken.to_utc()).num_seconds());
+            if vm.verdict == BackupHealth::Safe && vm.max_age_secs.is_some_and(|max| newest.age_secs > max) {
+                vm.verdict = BackupHealth::TooOld;
+            }
+        }
+        health
+    }
+}
+
+fn without_policy(planned: VmPlan, vm: Option<&Vm>) -> VmHealth {
+    let verdict = match planned.status {
+        Status::Unreadable => BackupHealth::Unreadable,
+        Status::Conflict => BackupHealth::Conflict,
+        _ => BackupHealth::Unprotected,
+    };
     VmHealth {
         uuid: planned.uuid,
         alias: planned.alias,
         hypervisor: vm.and_then(|vm| vm.hypervisor.clone()),
-        policy: None,
         verdict,
-        is_suspended: false,
-        newest: None,
-        max_age_secs: None,
+        status: planned.status,
         local: SnapshotUsage::of(vm.iter().flat_map(|vm| vm.backups.values())),
         unmanaged: planned.unmanaged,
-        gaps: Vec::new(),
-        next_due: Vec::new(),
         notes: planned.notes,
+        ..VmHealth::default()
     }
 }
 
@@ -151,13 +197,25 @@ fn under_policy(planned: VmPlan, judged: &JudgedVm<'_>) -> VmHealth {
     VmHealth {
         policy: Some(policy.name.clone()),
         verdict,
+        tiers: tiers(judged),
         is_suspended: planned.is_suspended(),
         newest,
         max_age_secs: Some(max_age_secs),
         gaps: gaps(view, occurrences),
         next_due: next_due(view, occurrences),
-        ..without_policy(planned, Some(vm), verdict)
+        ..without_policy(planned, Some(vm))
     }
+}
+
+fn tiers(JudgedVm { view, occurrences }: &JudgedVm<'_>) -> Vec<TierHealth> {
+    let missing = unsatisfied(view, occurrences);
+    let of_tier = |index| view.restorable().rev().find(|backup| backup.tier == Some(index));
+    let tiers = view.policy.tiers.iter().enumerate().map(|(index, tier)| TierHealth {
+        tier: tier.name.clone(),
+        newest: of_tier(index).map(|backup| backup.taken),
+        is_up_to_date: missing.iter().all(|(tier, _)| *tier != index),
+    });
+    tiers.collect()
 }
 
 pub(super) fn next_due(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<NextDue> {
@@ -169,8 +227,7 @@ pub(super) fn next_due(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<
     due.collect()
 }
 
-/// Finds the due times of a tier that nothing has satisfied: no backup of it or a coarser one that can be restored was taken before
-/// its next due time.
+/// Finds the due times of a tier before whose next one no restorable backup of it or a coarser one was taken.
 ///
 /// Only as many of a tier's newest due times count as it keeps backups: older ones expired as intended. So did the backup of a
 /// coarser tier that was due about then, and may have done for this one as well.

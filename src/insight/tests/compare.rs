@@ -304,7 +304,7 @@ fn a_year_is_simulated_for_each_policy_that_is_set_otherwise() {
     let after = Policies::new(vec![keeping("same", 2), keeping("shorter", 1)]);
     let years = year_changes(&before, &after, at("2026-11-18 02:00"));
     let stored = |totals: &Option<Totals>| totals.map(|totals| (totals.full, totals.stored));
-    let years = years.iter().map(|year| (year.policy.as_str(), stored(&year.before), stored(&year.after)));
+    let years = years.iter().map(|year| (&*year.policy, stored(&year.before), stored(&year.after)));
     // What the last one makes expire goes with the next run.
     let expected = [("gone", Some((366, 2)), None), ("shorter", Some((366, 4)), Some((366, 2)))];
     assert_eq!(years.collect::<Vec<_>>(), expected);

@@ -1,7 +1,7 @@
 //! Why every backup is where it is.
 
 use crate::insight::show::{
-    BackupExplanation, DeleteWhen, Reason, ReportedStanding, VmExplanation, enter_expiry_dates, explain,
+    BackupExplanation, DeleteWhen, Reason, Standing, VmExplanation, enter_expiry_dates, explain,
 };
 use crate::inventory::{BackupId, LocalState, chain_of};
 use crate::plan::tests::fixtures::*;
@@ -107,7 +107,7 @@ fn every_backup_is_listed_once_and_after_its_parent() {
                 open.truncate(backup.depth);
                 prop_assert_eq!(open.len(), backup.depth, "no step of a chain is left out");
                 prop_assert!(backup.depth == 0 || backup.parent == open.last().copied(), "{:#?}", backup);
-                prop_assert_eq!(backup.restore.is_some(), backup.standing == ReportedStanding::Restorable);
+                prop_assert_eq!(backup.restore.is_some(), backup.standing == Standing::Restorable);
                 if let Some(restore) = backup.restore {
                     let chain = chain_of(&known.backups, backup.backup).unwrap();
                     let fetched = chain.steps.iter().take_while(|step| step.local != LocalState::Present);
@@ -202,7 +202,7 @@ fn a_loop_is_listed_to_its_end() {
         .on(2);
     let vm = explained(grandfather(), vm, "2026-11-16 20:00");
     assert_eq!(vm.backups.iter().map(|backup| backup.depth).collect::<Vec<_>>(), [0, 1, 2]);
-    assert!(vm.backups.iter().all(|backup| backup.standing == ReportedStanding::Unrestorable));
+    assert!(vm.backups.iter().all(|backup| backup.standing == Standing::Unrestorable));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 
 fn judged(policy: Policy, vm: VmBuilder, now: &str) -> VmHealth {
     let policies = Policies::new(vec![policy]);
-    super::overview_of(&policies, &inventory([vm]), at(now)).health.vms.remove(0)
+    super::overview_of(&policies, &inventory([vm]), at(now)).vms.remove(0)
 }
 
 fn chain() -> VmBuilder {
@@ -80,7 +80,7 @@ fn healthy_for_sixty_nights(policy: &Policy, time: &str) -> VmBuilder {
     let mut nights: Vec<_> = due_by_night.map(|night| (night, tier(night))).collect();
     nights.reverse();
     nights.retain(|(_, tier)| {
-        let so_many = kept.entry(tier.name.as_str()).or_insert(0);
+        let so_many = kept.entry(&*tier.name).or_insert(0);
         *so_many += 1;
         tier.keep.is_none_or(|keep| *so_many <= keep.get())
     });

@@ -7,7 +7,6 @@ use crate::policy::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 
-/// Finds what is wrong with the deletes from storage of a VM's plan.
 pub(super) fn broken(
     records: &Records<'_>,
     policy: &Policy,
@@ -52,7 +51,7 @@ fn hold(records: &Records<'_>, policy: &Policy, now: DateTime<Utc>) -> Option<&'
         Some("without both switches")
     } else if records.rows.iter().any(|row| row.backup.timestamp.is_some() && hides(row)) {
         Some("while an accepted backup has not named its parent")
-    } else if records.newest_time().is_none_or(|newest| newest + policy.max_age < now) {
+    } else if records.newest.and_then(|(time, _)| time).is_none_or(|newest| newest + policy.max_age < now) {
         Some("while the newest restorable backup is too old")
     } else {
         None

@@ -13,7 +13,6 @@ pub(super) struct Row<'a> {
     pub(super) is_future_or_undated: bool,
     /// Whether it may be uploading: it has not ended, or lacks what shows that it ended well, and did not begin too long ago.
     pub(super) may_run: bool,
-    /// Whether it has neither completed nor failed.
     pub(super) never_ended: bool,
     /// Whether FiFo calls it and every step back to a full backup completed, and none holds just an error message.
     pub(super) is_whole_by_word: bool,
@@ -42,7 +41,8 @@ pub(super) struct Records<'a> {
     pub(super) rows: Vec<Row<'a>>,
     /// The places of those that are taken from each.
     children: Vec<Vec<usize>>,
-    newest: Option<(Option<DateTime<Utc>>, BackupId)>,
+    /// The newest of the VM that can be restored.
+    pub(super) newest: Option<(Option<DateTime<Utc>>, BackupId)>,
 }
 
 impl<'a> Records<'a> {
@@ -93,11 +93,6 @@ impl<'a> Records<'a> {
         at.into_iter().flat_map(|at| &self.children[at]).map(|&child| &self.rows[child])
     }
 
-    /// Returns the time of the newest of the VM that can be restored.
-    pub(super) fn newest_time(&self) -> Option<DateTime<Utc>> {
-        self.newest.and_then(|(time, _)| time)
-    }
-
     /// Says whether it is known to be broken, or any that it hangs on or that hangs on it.
     pub(super) fn is_on_broken_chain(&self, row: &Row<'_>) -> bool {
         let hangs_on = |row: &Row<'_>, ancestor: &Row<'_>| {
@@ -142,11 +137,19 @@ fn row<'a>(backup: &'a Backup, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> 
     let time = backup.timestamp;
     let never_ended =
         time.is_some() && !matches!(backup.state, RecordedState::Completed | RecordedState::Failed);
+    // In the newer form each file has its own size and checksum; one is missing that another backup has.
+    let is_new_form = |backup: &Backup| {
+        !backup.files.is_empty() && backup.record_size_bytes.is_none() && !backup.has_record_checksum
+    };
+    let tells_all =
+        |backup: &Backup| backup.files.iter().all(|file| file.size_bytes.is_some() && file.has_checksum);
+    let mut completed = vm.backups.values().filter(|it| it.state == RecordedState::Completed);
     let is_doubtful = is_called_good(backup)
         && !backup.is_broken
         && !is_small(backup, policy)
-        && tells_some_files(backup)
-        && shows_files(vm);
+        && is_new_form(backup)
+        && !tells_all(backup)
+        && completed.any(|it| is_new_form(it) && tells_all(it));
     let is_recent = time.is_some_and(|time| (now - time).abs() < policy.stuck_after);
     let is_named = |name: &String| backup.comment.as_deref() == Some(name);
     Row {
@@ -168,22 +171,4 @@ fn is_small(backup: &Backup, policy: &Policy) -> bool {
 fn is_called_good(backup: &Backup) -> bool {
     let smallest = backup.smallest_size_bytes();
     backup.state == RecordedState::Completed && smallest.is_none_or(|bytes| bytes >= 100)
-}
-
-/// Says whether a record is of the newer form, where each file has its own size and checksum, and one of these is missing.
-fn tells_some_files(backup: &Backup) -> bool {
-    is_new_form(backup) && backup.files.iter().any(|file| file.size_bytes.is_none() || !file.has_checksum)
-}
-
-/// Says whether a completed backup of the VM has all of these.
-fn shows_files(vm: &Vm) -> bool {
-    vm.backups.values().any(|backup| {
-        backup.state == RecordedState::Completed
-            && is_new_form(backup)
-            && backup.files.iter().all(|file| file.size_bytes.is_some() && file.has_checksum)
-    })
-}
-
-fn is_new_form(backup: &Backup) -> bool {
-    !backup.files.is_empty() && backup.record_size_bytes.is_none() && !backup.has_record_checksum
 }

@@ -180,7 +180,7 @@ pub(crate) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
         source: Source { file: format!("policies/{name}.yaml"), line: 1, sha256: "00".to_owned() },
         priority: 0,
         select: Selector {
-            metadata: vec![("fifo.backup".to_owned(), vec![MetadataValue::Text("1".to_owned())])],
+            metadata: vec![("fifo.backup".to_owned(), vec![MetadataValue::text("1")])],
             ..Selector::default()
         },
         exclude: None,

@@ -19,8 +19,7 @@ pub(crate) fn frame_broken(plan: &Plan, policies: &Policies, inventory: &Invento
         report("it no longer holds at the instant it is made for");
     }
     let named = plan.policies.iter().map(|policy| (policy.name.as_str(), &policy.file, &policy.sha256));
-    let used =
-        policies.iter().map(|policy| (policy.name.as_str(), &policy.source.file, &policy.source.sha256));
+    let used = policies.iter().map(|policy| (&*policy.name, &policy.source.file, &policy.source.sha256));
     if !named.eq(used) {
         report("it names other policies than it was made from");
     }

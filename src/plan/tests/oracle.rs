@@ -9,7 +9,7 @@ use crate::plan::decide::decide_under;
 use crate::plan::due::Occurrences;
 use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
-use crate::plan::{Action, Expired, NoteCode, Prune, Request, Status, VmPlan, decide};
+use crate::plan::{Action, Expired, NoteCode, Prune, PruneHold, Request, Status, VmPlan, decide};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cell::RefCell;
@@ -485,7 +485,10 @@ fn the_planners(planned: &VmPlan, vm: &Vm, policy: &Policy, request: Request) ->
         gave_up: count(NoteCode::GaveUp),
         retry_later: count(NoteCode::RetryLater),
         expired: Keeps::of(&view).expired(&view).iter().map(|backup| backup.id()).collect(),
-        over_limit: Expired::of(&view, &Keeps::of(&view)).over_limit,
+        over_limit: match Expired::of(&view, &Keeps::of(&view)).hold {
+            PruneHold::OverLimit(expired, limit) => Some((expired, limit)),
+            _ => None,
+        },
     }
 }
 

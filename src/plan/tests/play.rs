@@ -152,7 +152,7 @@ fn run(
     let is_listed = |action: &&Action| action.is_cloud_delete() && first.actions.contains(action);
     for action in planned.actions.iter().filter(is_listed) {
         let unrestorable =
-            |vm: &Vm| VmView::new(vm, policy, now).backups.iter().filter(|it| !it.restorable).count();
+            |vm: &Vm| VmView::new(vm, policy, now).backups.iter().filter(|it| !it.is_restorable()).count();
         let before = unrestorable(vm);
         *vm = projection::executed(vm, std::slice::from_ref(action), backup_id(0), now);
         assert!(unrestorable(vm) <= before, "{action:?} at {now}");

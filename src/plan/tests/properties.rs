@@ -74,7 +74,7 @@ fn every_plan_is_as_its_schema_says() {
 
 fn rebuilt_backwards(vm: &crate::inventory::Vm) -> crate::inventory::Vm {
     let mut vm = vm.clone();
-    vm.backups = std::mem::take(&mut vm.backups).into_iter().rev().collect();
+    vm.backups = vm.backups.values().rev().cloned().collect();
     vm
 }
 

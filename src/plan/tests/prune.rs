@@ -195,12 +195,13 @@ fn more_than_a_tenth_does_not_go_at_once_beyond_what_newer_ones_made_expire() {
     for (keep, old) in [(40, 0), (32, 0), (28, 4), (27, 5), (3, 29)] {
         let (expired, deletes, hold) = judged(&many(40), &dailies(keep), at(NOON));
         let all = 40 - keep as usize;
-        let wanted = if old > 4 { (all, 0, PruneHold::OverLimit) } else { (all, all, PruneHold::NotYet) };
+        let wanted =
+            if old > 4 { (all, 0, PruneHold::OverLimit(old, 4)) } else { (all, all, PruneHold::NotYet) };
         assert_eq!((expired.len(), deletes.len(), hold), wanted, "keep {keep}");
     }
     // Two may always go.
     for (count, keep, hold) in
-        [(12, 2, PruneHold::NotYet), (12, 1, PruneHold::OverLimit), (10, 1, PruneHold::NotYet)]
+        [(12, 2, PruneHold::NotYet), (12, 1, PruneHold::OverLimit(3, 2)), (10, 1, PruneHold::NotYet)]
     {
         assert_eq!(judged(&many(count), &dailies(keep), at(NOON)).2, hold, "{count} {keep}");
     }

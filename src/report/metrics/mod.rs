@@ -55,7 +55,7 @@ type Sample = (Vec<String>, String);
 
 /// Writes everything that is known. The instant is needed since backups age between readings.
 pub fn text(history: &RunHistory, now: DateTime<Utc>, dialect: Dialect) -> String {
-    let health = history.overview.as_ref().map(|overview| overview.health.aged(now));
+    let health = history.overview.as_ref().map(|health| health.aged(now));
     let scene = Scene { history, health };
     let mut out = String::new();
     for Metric { name, labels, help, samples } in METRICS {

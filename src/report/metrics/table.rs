@@ -2,8 +2,7 @@
 
 use super::{Metric, Sample, Scene};
 use crate::apply::{ActionKind, ActionOutcome};
-use crate::insight::TierHealth;
-use crate::insight::status::{BackupHealth, NewestBackup, VmHealth};
+use crate::insight::status::{BackupHealth, NewestBackup, TierHealth, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::Status;
 use crate::policy::Name;
@@ -87,8 +86,8 @@ pub const METRICS: [Metric; 27] = [
         |it| one(it.health.as_ref().map(|health| seconds(health.at))),
     ),
     metric("fifo_retain_vms", &["status"], "How many VMs have each status in the plan", |it| {
-        let Some(overview) = &it.history.overview else { return Vec::new() };
-        let count = |status| overview.vms_by_status.get(&status).copied().unwrap_or(0);
+        let Some(health) = &it.health else { return Vec::new() };
+        let count = |status| health.vms.iter().filter(|vm| vm.status == status).count();
         STATUSES.map(|status| (vec![word(&status)], count(status).to_string())).into()
     }),
     // Of each VM.
@@ -236,10 +235,9 @@ fn of_managed(scene: &Scene<'_>, value: impl Fn(&VmHealth) -> String) -> Vec<Sam
 }
 
 fn of_tiers(scene: &Scene<'_>, value: impl Fn(&TierHealth) -> Option<String>) -> Vec<Sample> {
-    let Some(overview) = &scene.history.overview else { return Vec::new() };
     let mut samples = Vec::new();
-    for (id, _, labels) in vms(scene).filter(|(_, vm, _)| vm.policy.is_some()) {
-        for tier in overview.tiers.get(&id).into_iter().flatten() {
+    for (_, vm, labels) in vms(scene).filter(|(_, vm, _)| vm.policy.is_some()) {
+        for tier in &vm.tiers {
             let labels = [labels.clone(), vec![tier.tier.to_string()]].concat();
             samples.extend(value(tier).map(|value| (labels, value)));
         }

@@ -1,9 +1,8 @@
 //! Clouds for reports.
 
 use crate::apply::{ActionKind, ActionOutcome, ActionReport, RunReport, VmRef, VmReport};
-use crate::insight::Overview;
 use crate::insight::show::{
-    BackupExplanation, DeleteWhen, Explanation, LocalCopy, PruneOutlook, Reason, ReportedStanding, Restore,
+    BackupExplanation, DeleteWhen, Explanation, LocalCopy, PruneOutlook, Reason, Restore, Standing,
     StoredCopy, VmExplanation,
 };
 use crate::insight::status::{BackupHealth, Health, NewestBackup, VmHealth};
@@ -203,6 +202,8 @@ pub(in crate::report) fn health(alias: &str) -> VmHealth {
         hypervisor: None,
         policy: Some("grandfather".into()),
         verdict: BackupHealth::TooOld,
+        status: Status::UpToDate,
+        tiers: Vec::new(),
         is_suspended: false,
         newest: Some(newest),
         max_age_secs: Some(93_600),
@@ -214,10 +215,9 @@ pub(in crate::report) fn health(alias: &str) -> VmHealth {
     }
 }
 
-pub(in crate::report) fn overview(vms: Vec<VmHealth>) -> Overview {
+pub(in crate::report) fn overview(vms: Vec<VmHealth>) -> Health {
     let at = at("2026-11-22 21:00").to_utc();
-    let health = Health { at, endpoint: "https://fifo".to_owned(), timezone: "UTC".to_owned(), vms };
-    Overview { health, vms_by_status: Default::default(), tiers: Default::default() }
+    Health { at, endpoint: "https://fifo".to_owned(), timezone: "UTC".to_owned(), vms }
 }
 
 /// A run that ended so, on a VM with that alias, with a step that failed with that message.
@@ -248,7 +248,7 @@ fn explained_backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> 
         comment: Some(tier.to_owned()),
         taken: Some(at(&format!("2026-11-{n:02} 01:00"))),
         kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
-        standing: ReportedStanding::Restorable,
+        standing: Standing::Restorable,
         is_future_dated: false,
         restore: Some(Restore { steps: depth + 1, size_bytes: Some(3 << 30), steps_now: depth + 1 }),
         size_bytes: Some(1 << 30),
@@ -278,7 +278,7 @@ pub(super) fn explained(alias: &str, comment: &str) -> Explanation {
     };
     weekly.restore = Some(Restore { steps: 2, size_bytes: None, steps_now: 0 });
     let mut failed = explained_backup(9, 2, Some(8), "daily");
-    failed.standing = ReportedStanding::Failed;
+    failed.standing = Standing::Failed;
     failed.restore = None;
     failed.stored = StoredCopy {
         is_expired: true,

@@ -82,7 +82,7 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
         unreadable: Some(foreign.to_owned()),
     };
     let explained = explained(foreign, foreign);
-    let status = overview(vec![health(foreign), health(foreign)]).health;
+    let status = overview(vec![health(foreign), health(foreign)]);
     let diff = vec![(super::Tone::Plain, format!(" {foreign}"))];
     let parts =
         PlanParts { stop: Some(&stop), identity: Some(foreign), diff, has_details: true, estimate: None };

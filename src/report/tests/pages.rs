@@ -58,7 +58,7 @@ fn a_year_is_small_has_its_numbers_and_can_be_read_without_a_script() {
 fn markup_in_names_and_policies_is_text() {
     let evil = "</script><img src=x onerror=alert(1)>";
     let pages = [
-        status_page(&overview(vec![health(evil)]).health, &Default::default(), None, evil),
+        status_page(&overview(vec![health(evil)]), &Default::default(), None, evil),
         vm::page(&explained(evil, evil), &[evil.to_owned()], Some(evil), None),
         live_page(&[(evil.to_owned(), format!("{evil}</textarea>"))], 0, None, ""),
         findings(

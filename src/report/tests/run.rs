@@ -88,7 +88,7 @@ fn before_the_first_run_there_is_a_page_too_and_no_alias_writes_html() {
 fn the_page_of_a_vm_says_what_the_last_run_did_to_it_and_what_was_being_uploaded_then() {
     let mut done = run("web-1", Exit::SomeFailed, "no slot was free");
     let note = Note::vm(NoteCode::InProgress, "a daily has been uploading since 01:02, 3.1 GiB so far");
-    done.overview.as_mut().unwrap().health.vms[0].notes.push(note);
+    done.overview.as_mut().unwrap().vms[0].notes.push(note);
     let mut history = RunHistory { next_run: Some(done.began), ..RunHistory::default() };
     history.enter(done);
     let mut explained = explained("web-1", "by hand");

@@ -11,7 +11,7 @@ pub(super) const FAULTS: &[Fault] = &[
         &[(
             "src/plan/parent.rs",
             "view.restorable().rev().find(|candidate| {",
-            "view.not_future_dated().filter(|it| it.restorable || PLANTED).rev().find(|candidate| {",
+            "view.not_future_dated().filter(|it| it.is_restorable() || PLANTED).rev().find(|candidate| {",
         )],
     )
     .behind(AUDIT),
