@@ -1,9 +1,7 @@
 //! `apply`: executes a saved plan, or a new one that was shown and agreed to; and what `apply` and `reconcile` share.
 
-use super::connect;
-use super::context::Context;
-use super::look::{PlanningArgs, PruneArgs};
-use super::options::Format;
+use super::connect::{self, PlanningArgs, PruneArgs};
+use super::context::{Context, Format};
 use super::policies;
 use super::store::StoreArgs;
 use super::value::timeout;

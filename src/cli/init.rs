@@ -3,8 +3,7 @@
 mod crontab;
 mod draft;
 
-use super::context::Context;
-use super::options::Format;
+use super::context::{Context, Format};
 use super::policies;
 use crate::policy::{self, PolicyErrors, SourceFile, Zone, is_name};
 use crate::report::{Exit, Failure};
@@ -13,9 +12,8 @@ use crate::runner::output::{ask_line, can_ask, is_yes, print_text};
 use clap::Args;
 use crontab::Crontab;
 use draft::{Condition, Draft, yaml};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 const DEFAULT_NAME: &str = "grandfather";
 const DEFAULT_ZONE: &str = "UTC";

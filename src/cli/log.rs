@@ -3,7 +3,7 @@
 //! Only this program's own messages are let through, at any verbosity: what the libraries below it have to say in their
 //! traces are requests with all their headers, and the token is in one of them.
 
-use super::options::{Global, LogFormat};
+use super::context::{Global, LogFormat};
 use crate::report::Styles;
 use crate::report::json::Harmless;
 use crate::runner::output::{self, Output};

@@ -1,8 +1,8 @@
 //! The commands, one file each with what it takes, and what they share.
 //!
-//! [`args`] is the command line, `options` what holds for every command, `value` reads values; `context` is clock, environment
-//! and files; `connect` finds out which FiFo is meant and what to sign in with, and `look` reads it; `policies` reads the
-//! policies; `log` and `usage` are messages.
+//! [`args`] is the command line, `value` reads values; `context` has the options of every command, clock, environment and files;
+//! `connect` finds out which FiFo is meant and what to sign in with, and reads it; `policies` reads the policies; `log` and
+//! `usage` are messages.
 
 mod apply;
 pub mod args;
@@ -12,8 +12,6 @@ mod connect;
 mod context;
 mod init;
 mod log;
-mod look;
-mod options;
 mod plan;
 mod policies;
 mod reconcile;

@@ -1,8 +1,7 @@
 //! `plan`: shows the plan, and saves it with `--out`.
 
-use super::context::Context;
-use super::look::{PlanningArgs, PruneArgs, look};
-use super::options::Format;
+use super::connect::{PlanningArgs, PruneArgs, look};
+use super::context::{Context, Format};
 use super::policies;
 use super::store::StoreArgs;
 use super::value::instant;
@@ -76,7 +75,7 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
 
     // Saved before it is shown: the file is written even if the pipe is closed early.
     match &args.out {
-        Some(_) if to_stdout => print(|out| json::plan(&plan, None, out))?,
+        Some(_) if to_stdout => print(|out| json::document(&plan, None, out))?,
         Some(path) => save(&plan, path)?,
         None => {}
     }
@@ -98,7 +97,7 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
         print_text(&markdown::written(&doc(), Some(MARKER), Some(max_bytes)))?;
     } else if !to_stdout {
         context.print(doc, |out| match &compared {
-            None => json::plan(&plan, stop.as_ref(), out),
+            None => json::document(&plan, stop.as_ref(), out),
             Some(compared) => json::comparison(&plan, compared, stop.as_ref(), out),
         })?;
     }
@@ -125,7 +124,7 @@ fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format, to_stdout: 
 
 /// Writes a plan to a file that only its owner may read, whole or not at all.
 fn save(plan: &Plan, path: &Path) -> Result<(), Failure> {
-    let saved = files::put(path, files::PRIVATE, Put::Over, |out| json::plan(plan, None, out));
+    let saved = files::put(path, files::PRIVATE, Put::Over, |out| json::document(plan, None, out));
     saved.map_err(|error| {
         Failure::new(format!("failed to save the plan to {}", path.display())).because(error)
     })?;

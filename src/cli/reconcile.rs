@@ -1,10 +1,8 @@
 //! `reconcile`: plans and executes without asking, once or again and again.
 
 use super::apply::{ExecuteArgs, ReportingArgs};
-use super::connect;
-use super::context::Context;
-use super::look::PlanningArgs;
-use super::options::Format;
+use super::connect::{self, PlanningArgs};
+use super::context::{Context, Format};
 use super::policies;
 use super::value::{address, interval, timeout};
 use crate::report::{Exit, Failure};

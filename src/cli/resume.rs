@@ -1,8 +1,7 @@
 //! `resume`: lifts the safety stop that an alarm has left. FiFo is not asked anything.
 
 use super::connect;
-use super::context::Context;
-use super::options::Format;
+use super::context::{Context, Format};
 use crate::apply::{Event, EventKind, InFlight, Observer as _};
 use crate::report::stop::{details, document, headline};
 use crate::report::text::{self, TextOptions};

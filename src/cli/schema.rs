@@ -1,12 +1,9 @@
 //! `schema`: the JSON Schemas of what people write and of what programs read.
 
-use super::context::Context;
-use super::options::Format;
-use crate::apply;
-use crate::plan;
-use crate::policy;
+use super::context::{Context, Format};
 use crate::report::{Exit, Failure, json};
 use crate::runner::output::print;
+use crate::{apply, plan, policy};
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]

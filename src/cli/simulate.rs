@@ -1,9 +1,7 @@
 //! `simulate`: what there would be, were the planner run forward.
 
-use super::connect;
-use super::context::Context;
-use super::look::{PlanningArgs, look};
-use super::options::Format;
+use super::connect::{self, PlanningArgs, look};
+use super::context::{Context, Format};
 use super::policies;
 use super::value::{address, change_rate, instant, interval, size, span};
 use crate::plan::Prune;

@@ -33,11 +33,7 @@ impl StoreArgs {
         given(self.store.as_deref()).map(|_| self.open(context)).transpose()
     }
 
-    /// Opens the store; nothing is sent yet.
-    ///
-    /// # Errors
-    ///
-    /// None is named, or it cannot be used. No message holds a secret.
+    /// Opens the store; nothing is sent yet. An error: none is named, or it cannot be used. No message holds a secret.
     pub(super) fn open(&self, context: &Context) -> Result<OpenedStore, Failure> {
         let text = given(self.store.as_deref()).ok_or_else(|| {
             Failure::new("no store configured")

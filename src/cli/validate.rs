@@ -1,7 +1,6 @@
 //! `validate`: checks the policies, offline. What it finds is its output.
 
-use super::context::Context;
-use super::options::Format;
+use super::context::{Context, Format};
 use super::policies::{count_text, counted, plural};
 use crate::policy::{self, Diagnostic, Loaded, Name, Policies, Severity, render_github, render_text};
 use crate::report::json::document;
@@ -83,7 +82,7 @@ fn write_json(policies: Option<&Policies>, findings: &[Diagnostic], out: &mut dy
         "policies": policies.map(|policies| policies.iter().count()),
         "findings": findings.iter().map(finding).collect::<Vec<_>>(),
     });
-    document(&report, out)
+    document(&report, None, out)
 }
 
 /// Sums up: `4 policies in 4 files, no mistakes`.

@@ -26,7 +26,6 @@ pub enum Exit {
     LockedBriefly,
     /// The command line is wrong. Not 2, clap's own code, which would read as "there are changes".
     WrongUsage,
-    /// A signal ended it, by its number.
     Interrupted(u8),
 }
 
@@ -114,7 +113,6 @@ impl Failure {
         self
     }
 
-    /// Returns what happened and why in one line.
     pub fn text(&self) -> String {
         self.causes.join(": ")
     }

@@ -14,7 +14,6 @@ use std::time::Duration;
 pub struct RunSummary {
     /// The command: `reconcile` or `apply`.
     pub command: &'static str,
-    /// The FiFo's endpoint, once it is known.
     pub endpoint: Option<String>,
     /// The user and API version of the connection: `as `ops`, API version 3`.
     pub identity: Option<String>,

@@ -58,8 +58,9 @@ impl Write for Harmless<'_> {
     }
 }
 
-/// Writes a document, indented and with a line end behind it; with `safety_stop` in it where there is one.
-fn write(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
+/// Writes a document, indented and with a line end behind it; with `safety_stop` in it where there is one. The same data gives the
+/// same bytes. With a safety stop a plan is no longer a saved one.
+pub fn document(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Hindered<'a, T> {
         #[serde(flatten)]
@@ -75,23 +76,12 @@ fn write(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Wri
     out.write_all(b"\n")
 }
 
-pub fn document(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    write(document, None, out)
-}
-
-/// Writes one document a line.
 pub fn line(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Harmless::new(out);
     serde_json::to_writer(&mut out, document)?;
     out.write_all(b"\n")
 }
 
-/// Writes a plan. The same plan gives the same bytes. With a safety stop it is no longer a saved plan.
-pub fn plan(plan: &Plan, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
-    write(plan, stop, out)
-}
-
-/// A document with its format.
 #[derive(Serialize)]
 struct Formatted<T> {
     format: &'static str,
@@ -99,8 +89,7 @@ struct Formatted<T> {
     data: T,
 }
 
-/// Writes a plan with the effect of a change of policies, in the format `fifo-retain.comparison/1`: `plan` is
-/// exactly what [`plan()`] writes.
+/// Writes a plan with the effect of a change of policies, in the format `fifo-retain.comparison/1`.
 pub fn comparison(
     plan: &Plan,
     comparison: &Comparison,
@@ -113,7 +102,11 @@ pub fn comparison(
         #[serde(flatten)]
         comparison: &'a Comparison,
     }
-    write(&Formatted { format: "fifo-retain.comparison/1", data: Compared { plan, comparison } }, stop, out)
+    document(
+        &Formatted { format: "fifo-retain.comparison/1", data: Compared { plan, comparison } },
+        stop,
+        out,
+    )
 }
 
 /// Writes VMs' backups with why they are kept, in the format `fifo-retain.show/1`.
@@ -133,7 +126,7 @@ pub fn show(
         verified: BTreeMap<VmId, Verified<'a>>,
     }
     let data = Shown { explained, verified: verified(known) };
-    write(&Formatted { format: "fifo-retain.show/1", data }, stop, out)
+    document(&Formatted { format: "fifo-retain.show/1", data }, stop, out)
 }
 
 /// Writes a simulation, in the format `fifo-retain.simulation/1`; with `against` that of the policies before as well.
@@ -150,7 +143,7 @@ pub fn simulation(
         against: Option<&'a [PolicySimulation]>,
     }
     let against = against.map(|against| against.policies.as_slice());
-    write(
+    document(
         &Formatted { format: "fifo-retain.simulation/1", data: Simulated { simulation, against } },
         None,
         out,
@@ -188,12 +181,11 @@ pub fn status(
     let suspended = vms.iter().filter(|vm| vm.is_suspended).count();
     let summary = Summary { vms: Vms::of(health), suspended };
     let (format, verified) = ("fifo-retain.status/1", verified(known));
-    write(&Status { format, at: *at, endpoint, timezone, vms, verified, summary }, stop, out)
+    document(&Status { format, at: *at, endpoint, timezone, vms, verified, summary }, stop, out)
 }
 
 /// Writes VMs one after the other, so that only one of them is there with its advice.
 fn vm_statuses<S: Serializer>(vms: &[VmHealth], serializer: S) -> Result<S::Ok, S::Error> {
-    /// A VM with its notes that need action, each with the advice.
     #[derive(Serialize)]
     struct VmStatus<'a> {
         #[serde(flatten)]

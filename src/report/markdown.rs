@@ -3,9 +3,8 @@
 //! A comment takes only so many bytes. Each part is either whole or counted, those at the end are counted first, and a line at
 //! the top says that something is only counted.
 
-use super::doc::{Block, Doc, Entry, Row, Table};
+use super::doc::{Block, Doc, Entry, Row, Table, Tone};
 use super::escape::{cut, markdown as escaped, visible};
-use super::style::Tone;
 use super::words::counted;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -112,7 +111,6 @@ fn folded(title: &str, inner: &str) -> String {
     format!("<details><summary>{}</summary>\n\n{inner}</details>\n\n", escaped(title))
 }
 
-/// Writes what is urgent in bold.
 fn toned(tone: Tone, escaped: &str) -> String {
     if tone >= Tone::Destroy && !escaped.is_empty() { format!("**{escaped}**") } else { escaped.to_owned() }
 }

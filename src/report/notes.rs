@@ -1,7 +1,6 @@
 //! How each kind of note is shown: the one table of them.
 
-use super::doc::Line;
-use super::style::Tone;
+use super::doc::{Line, Tone};
 use crate::insight::status::VmHealth;
 use crate::plan::{Note, NoteCode, Status};
 

@@ -1,16 +1,13 @@
 //! The page of `--listen`, for people who want to know whether the last runs were successful. Nothing on it changes anything.
 
-use super::doc::{Block, Column, Doc, Row, Table};
-use super::html::{self, fleet::fleet};
+use super::doc::{Block, Column, Detail, Doc, Row, Table, Tone};
+use super::html::fleet::fleet;
+use super::html::{self};
 use super::run::{Vms, is_failed, summary};
 use super::status::{entries, totals, worst_first};
 use super::stop;
-use super::style::Tone;
-use super::text::Detail;
 use super::verify::{KnownVms, with_proofs};
-use super::words::{
-    action_text, counted, counts_text, instant_text, listed, outcome_text, span_text, vm_name,
-};
+use super::words::{action_text, counted, counts_text, instant_text, listed, span_text, vm_name, word};
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
 use crate::insight::status::{Health, VmHealth};
 use crate::plan::NoteCode;
@@ -25,7 +22,6 @@ const ACTION_COLUMNS: [Column; 4] = [
     Column::wrapping("message", 0),
 ];
 
-/// Writes the page as of an instant.
 pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
     let health = history.overview.as_ref().map(|overview| overview.health.aged(now));
     let health = health.as_ref();
@@ -57,7 +53,6 @@ pub fn status_page(health: &Health, known: &KnownVms, stop: Option<&SafetyStop>,
     written(Doc { alarms, blocks, ..Doc::default() }, &about, Some(health), known, &times, false)
 }
 
-/// Writes a document with what is proven of VMs and the VMs below it.
 fn written(
     mut doc: Doc,
     about: &str,
@@ -77,7 +72,6 @@ fn written(
     html::page(&title, about, &doc, &below, &footer)
 }
 
-/// Reports what is wrong with VMs, and counts them all.
 fn vms(health: &Health) -> Vec<Block> {
     let mut blocks = Vec::new();
     let out: Vec<&VmHealth> = worst_first(health).into_iter().filter(|vm| vm.verdict.is_out()).collect();
@@ -102,7 +96,6 @@ fn out_text(health: &Health) -> String {
     ])
 }
 
-/// Reports the runs of a process and how the VMs stand.
 fn document(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Doc {
     let mut blocks = runs(history, health, now);
     blocks.extend(history.last.as_ref().and_then(|last| last.report.as_ref()).and_then(actions));
@@ -188,8 +181,7 @@ fn actions(report: &RunReport) -> Option<Block> {
             _ => Tone::Wait,
         };
         let name = vm_name(&vm.at.alias, Some(vm.at.vm));
-        let cells =
-            vec![name, action_text(step.kind).to_owned(), outcome_text(step.ending), step.message.clone()];
+        let cells = vec![name, action_text(step.kind).to_owned(), word(&step.ending), step.message.clone()];
         Row { tone, cells, ..Row::default() }
     };
     let rows: Vec<Row> = steps.map(row).collect();

@@ -1,15 +1,12 @@
 //! The document of VMs' backups: a tree a VM with one line a backup; with [`Detail::Full`] why each is kept and until when.
 
-use super::doc::{Block, Column, Doc, Guide, Line, Row, Table};
+use super::doc::{Block, Column, Detail, Doc, Guide, Line, Row, Table, Tone};
 use super::drawing::Drawing;
-use super::graph;
 use super::groups::entry_head;
 use super::layout::width;
 use super::notes::note_line;
-use super::stop;
-use super::style::Tone;
-use super::text::Detail;
 use super::words::{counted, next_due_text, origin, restore_text, vm_name, word};
+use super::{graph, stop};
 use crate::apply::SafetyStop;
 use crate::insight::show::{
     BackupExplanation, DeleteWhen, Explanation, Reason, ReportedStanding, StoredCopy, VmExplanation,

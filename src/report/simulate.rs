@@ -1,9 +1,8 @@
 //! The document of a simulation: for each policy a calendar, a table by month and one sentence.
 
-use super::doc::{Block, Column, Doc, Row, Table};
+use super::doc::{Block, Column, Doc, Row, Table, Tone};
 use super::drawing::Drawing;
 use super::graph;
-use super::style::Tone;
 use super::words::{counted, span_text};
 use crate::plan::bytes_text;
 use crate::policy::{Policies, Policy, Tier};
@@ -15,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 const TOLERANCE: u64 = 50;
 const SETTLED_DAYS: usize = 62;
 
-/// The columns beside a drawing.
 const CHAIN_COLUMNS: [Column; 3] =
     [Column::wrapping("backup", 0), Column::number("size", 0), Column::new("remark", 0)];
 

@@ -1,10 +1,9 @@
 //! Documents as text for a terminal or a pipe.
 
-use super::doc::{Block, Column, Doc, Entry, Line, Row, Table, guides};
+use super::doc::{Block, Column, Detail, Doc, Entry, Line, Row, Table, Tone, guides};
 use super::escape::visible;
 use super::layout::{Fitted, GAP, WRAPPED_ENOUGH, fitted, padded, side_by_side, width, wrapped};
-use super::style::{Styles, Tone};
-use anstyle::Style;
+use anstyle::{AnsiColor, Style};
 use std::io::{self, Write};
 
 #[derive(Clone, Copy, Debug)]
@@ -15,20 +14,49 @@ pub struct TextOptions {
     pub detail: Detail,
 }
 
-/// The level of detail of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Detail {
-    /// Only what makes a run fail.
-    Errors,
-    /// The counts alone, and nothing where nothing is to do and nothing is wrong.
-    Brief,
-    /// The VMs with something to do or in some trouble.
-    Usual,
-    /// Every VM with every note, and backups with their UUIDs.
-    Full,
+/// The colours of an output, or their absence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Styles {
+    /// A VM's alias, and what else begins a block.
+    pub heading: Style,
+    pub create: Style,
+    pub delete: Style,
+    pub destroy: Style,
+    pub wait: Style,
+    pub alarm: Style,
+    pub quiet: Style,
 }
 
-/// Blanks before a line's sign; the sign and a blank follow.
+impl Styles {
+    pub fn plain() -> Self {
+        Self::default()
+    }
+
+    /// Returns the colours for a terminal, of its own sixteen, so that they suit its background.
+    pub fn colored() -> Self {
+        Self {
+            heading: Style::new().bold(),
+            create: AnsiColor::Green.on_default(),
+            delete: AnsiColor::Red.on_default(),
+            destroy: AnsiColor::Magenta.on_default().bold(),
+            wait: AnsiColor::Yellow.on_default(),
+            alarm: AnsiColor::Red.on_default().bold(),
+            quiet: Style::new().dimmed(),
+        }
+    }
+
+    pub(super) fn of(&self, tone: Tone) -> Style {
+        match tone {
+            Tone::Plain | Tone::Fine => self.quiet,
+            Tone::Create => self.create,
+            Tone::Wait | Tone::Held => self.wait,
+            Tone::Delete => self.delete,
+            Tone::Destroy => self.destroy,
+            Tone::Alarm => self.alarm,
+        }
+    }
+}
+
 const INDENT: &str = "  ";
 /// Where fewer columns than this are left for what and why, the why goes below.
 const SIDE_BY_SIDE_MIN: usize = 50;
@@ -38,10 +66,6 @@ const TREE_ENOUGH: usize = 24;
 const WHY_ENOUGH: usize = 31;
 
 /// Writes a document. Its last lines are always its summary, which is never wrapped.
-///
-/// # Errors
-///
-/// Those of writing.
 pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
     for block in &doc.alarms {
         options.block(block, out)?;
@@ -69,7 +93,6 @@ pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Resul
     doc.summary.iter().try_for_each(|line| writeln!(out, "{}", visible(line)))
 }
 
-/// Puts numbers at the right of their column.
 fn aligned(column: Column, text: &str, columns: usize) -> String {
     let blanks = if column.is_number { columns.saturating_sub(width(text)) } else { 0 };
     format!("{}{text}", " ".repeat(blanks))
@@ -184,7 +207,6 @@ impl TextOptions {
         Ok(())
     }
 
-    /// Writes entries, with columns that are the same for all of them.
     fn entries(&self, entries: &[Entry], out: &mut dyn Write) -> io::Result<()> {
         let lines = || entries.iter().flat_map(|entry| &entry.lines);
         let verb = lines().map(|line| width(line.verb)).max().unwrap_or(0);

@@ -8,8 +8,7 @@ use super::serve::{Answer, Asked, Server, vm};
 use super::service;
 use super::site::{self, Shown};
 use crate::apply::StopFile;
-use crate::report;
-use crate::report::{Exit, Failure, RunHistory};
+use crate::report::{self, Exit, Failure, RunHistory};
 use chrono::{DateTime, Utc};
 use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
@@ -177,9 +176,8 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Keeps page, metrics and health until a person has lifted the safety stop or a signal comes: no scrape would see
-    /// one that ends with the process. No run starts meanwhile. Returns whether it was lifted; one that could not be set
-    /// never is.
+    /// Keeps page, metrics and health until a person has lifted the safety stop or a signal comes: no scrape would see one that
+    /// ends with the process. No run starts meanwhile. Returns whether it was lifted; one that could not be set never is.
     async fn wait_for_resume(&self, stop_file: Option<StopFile>, hangups: &mut Signal) -> bool {
         if self.interrupt.caught().is_none() {
             tracing::warn!(
@@ -221,12 +219,12 @@ fn announce_next(history: &RunHistory) {
     let Some(last) = &history.last else { return };
     let last = report::run::summary(last);
     if history.is_stopped() {
-        service::status(&format!(
-            "safety stop: no run begins until `fifo-retain resume`; the last one: {last}"
-        ));
+        let status = format!("safety stop: no run begins until `fifo-retain resume`; the last one: {last}");
+        service::notify(&[NotifyState::Status(&status)]);
     } else if let Some(next) = history.next_run {
         let next = next.format("%Y-%m-%d %H:%M:%S UTC");
         tracing::info!("the next run begins at {next}");
-        service::status(&format!("the next run begins at {next}; the last one: {last}"));
+        let status = format!("the next run begins at {next}; the last one: {last}");
+        service::notify(&[NotifyState::Status(&status)]);
     }
 }

@@ -3,8 +3,8 @@
 use super::host::Host;
 use crate::apply::Timing;
 use crate::fifo::{
-    ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary, ReadClient,
-    TransportErrorKind, VmVisitor, causes,
+    ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ReadClient,
+    TransportErrorKind, causes,
 };
 use crate::report::{Exit, Failure};
 use crate::sandbox::{Options, RunningSandbox, Sandbox};
@@ -31,7 +31,6 @@ pub enum Target {
     Real(Box<Settings>),
 }
 
-/// How to reach a FiFo and to sign in to it.
 #[derive(Debug)]
 pub struct Settings {
     pub client: ClientSettings,
@@ -51,10 +50,11 @@ impl Settings {
 }
 
 pub struct Fifo {
-    client: ReadClient,
+    pub client: ReadClient,
+    /// Those of its [`Target`].
+    pub name: String,
+    pub identity: String,
     sandbox: Option<RunningSandbox>,
-    name: String,
-    identity: String,
     proxy: Option<String>,
 }
 
@@ -87,11 +87,8 @@ impl Target {
         format!("{who}, API version {}", settings.client.api.as_str())
     }
 
-    /// Makes ready to read it. A real one is not asked anything yet.
-    ///
-    /// # Errors
-    ///
-    /// Certificates cannot be read, or the built-in FiFo cannot start.
+    /// Makes ready to read it. A real one is not asked anything yet. An error: certificates cannot be read, or the built-in
+    /// FiFo cannot start.
     pub async fn open(&self, host: &Host, first_contact: FirstContact) -> Result<Fifo, Failure> {
         let (mut sandbox, mut of_sandbox) = (None, None);
         let Settings { client, http, proxy } = match self {
@@ -125,23 +122,6 @@ impl Target {
 }
 
 impl Fifo {
-    pub fn identity(&self) -> &str {
-        &self.identity
-    }
-
-    pub fn read(&self) -> &ReadClient {
-        &self.client
-    }
-
-    /// Returns what plans call this FiFo; the same in every run.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub async fn visit(&self, visitor: &mut impl VmVisitor) -> Result<ListSummary, Failure> {
-        self.client.visit(visitor).await.map_err(|error| self.failure(&error))
-    }
-
     /// Says what to do about an error, as far as it tells what is wrong between here and there.
     pub fn failure(&self, error: &FifoError) -> Failure {
         let failure = Failure::of(error);

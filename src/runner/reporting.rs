@@ -80,7 +80,8 @@ impl<'a> Reporting<'a> {
     }
 
     async fn report_all(&mut self, history: &RunHistory) {
-        let written = self.metrics_file.map_or(Ok(()), |path| write_metrics(path, self.host, history));
+        let text = || metrics::text(history, self.host.now(), Dialect::Prometheus);
+        let written = self.metrics_file.map_or(Ok(()), |path| write_metrics(path, &text()));
         if let Err(failure) = written {
             tracing::warn!("{}", failure.text());
         }
@@ -110,13 +111,8 @@ impl<'a> Reporting<'a> {
     }
 }
 
-/// Writes the metrics of what is known to a file, whole or not at all.
-pub fn write_metrics(path: &Path, host: &Host, history: &RunHistory) -> Result<(), Failure> {
-    write_metrics_text(path, &metrics::text(history, host.now(), Dialect::Prometheus))
-}
-
 /// Writes a file with metrics that everybody may read, whole or not at all.
-pub fn write_metrics_text(path: &Path, text: &str) -> Result<(), Failure> {
+pub fn write_metrics(path: &Path, text: &str) -> Result<(), Failure> {
     files::put(path, files::PUBLIC, Put::OverFile, |out| out.write_all(text.as_bytes())).map_err(|error| {
         Failure::new(format!("failed to write the metrics to {}", path.display())).because(error)
     })

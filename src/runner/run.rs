@@ -48,6 +48,19 @@ pub struct Order<'a> {
     pub store: &'a dyn Fn() -> Result<Option<OpenedStore>, Failure>,
 }
 
+impl Order<'_> {
+    fn query<'q>(
+        &'q self,
+        host: &'q Host,
+        policies: &'q Policies,
+        proofs: &'q Proofs,
+        fifo: &'q Fifo,
+    ) -> Query<'q> {
+        let (selection, prune) = (&self.selection, self.settings.prune);
+        Query { host, policies, fifo, proofs, selection, at: None, prune, warns: true }
+    }
+}
+
 /// What of the plan made now is carried out.
 #[derive(Clone, Copy)]
 pub enum Approval<'a> {
@@ -109,13 +122,6 @@ pub(super) async fn run(
     summary
 }
 
-/// What decides: the policies, and what is known of the backups in storage.
-#[derive(Clone, Copy)]
-struct Rules<'r> {
-    policies: &'r Policies,
-    proofs: &'r Proofs,
-}
-
 struct Run<'a, 'r> {
     host: &'a Host,
     order: &'a Order<'a>,
@@ -144,12 +150,11 @@ impl Run<'_, '_> {
         }
         let stop_file = host.stop_file(&endpoint)?;
         let proofs = Proofs::open(host, &endpoint, (order.store)()?);
-        let rules = Rules { policies: &policies, proofs: &proofs };
         let mut open = None;
         if matches!(order.approval, Approval::Asked) {
             refuse_if_set(&stop_file)?;
             let fifo = target.open(host, order.first_contact).await?;
-            listed = Some(self.ask(&fifo, rules).await?);
+            listed = Some(self.ask(order.query(host, &policies, &proofs, &fifo)).await?);
             open = Some(fifo);
         }
         interrupt.listen()?;
@@ -160,13 +165,14 @@ impl Run<'_, '_> {
             None => target.open(host, order.first_contact).await?,
         };
         self.reporting.begin();
+        let query = order.query(host, &policies, &proofs, &fifo);
         let planned = tokio::select! {
             // Nothing was sent yet, so the run can end at once.
             biased;
             exit = interrupt.signalled() => return Ok(exit),
-            planned = self.plan(&fifo, rules) => planned?,
+            planned = self.plan(query) => planned?,
         };
-        let exit = self.carry_out(&fifo, rules, stop_file, planned, listed.as_ref()).await?;
+        let exit = self.carry_out(query, stop_file, planned, listed.as_ref()).await?;
         // A failure to close it does not change the result of the run.
         if let Err(failure) = fifo.close().await {
             tracing::warn!("{}", failure.text());
@@ -175,36 +181,29 @@ impl Run<'_, '_> {
     }
 
     /// Shows a plan, and asks where it has anything to do. No signal is caught meanwhile: it ends the process.
-    async fn ask(&mut self, fifo: &Fifo, rules: Rules<'_>) -> Result<Listed, Failure> {
-        let planned = self.plan(fifo, rules).await?;
+    async fn ask(&mut self, query: Query<'_>) -> Result<Listed, Failure> {
+        let planned = self.plan(query).await?;
         if planned.plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
             self.show(&planned, &planned.plan);
             return Ok(Listed::shown(planned.plan));
         }
         self.show_where_asked(&planned)?;
-        let question = format!("Carry this out on {} {}?", fifo.name(), fifo.identity());
+        let question = format!("Carry this out on {} {}?", query.fifo.name, query.fifo.identity);
         Ok(Listed::shown(asked(planned.plan, &question)?))
     }
 
-    fn query<'q>(&'q self, fifo: &'q Fifo, rules: Rules<'q>) -> Query<'q> {
-        let (host, selection, prune) = (self.host, &self.order.selection, self.order.settings.prune);
-        let Rules { policies, proofs } = rules;
-        Query { host, policies, fifo, proofs, selection, at: None, prune }
-    }
-
     /// Reads FiFo and plans. Where a due instant lies between the two clocks, the slower one is waited for.
-    async fn plan(&mut self, fifo: &Fifo, rules: Rules<'_>) -> Result<Planned, Failure> {
-        rules.proofs.refresh(true).await;
-        let query = self.query(fifo, rules);
-        let overview = self.reporting.wants_overview();
-        let mut planned = query.plan(KeptVms::ForRun, overview).await?;
+    async fn plan(&mut self, query: Query<'_>) -> Result<Planned, Failure> {
+        query.proofs.refresh(true).await;
+        let kept = KeptVms::ForRun { overview: self.reporting.wants_overview() };
+        let mut planned = query.plan(kept).await?;
         if let Some(wait) = planned.wait_for_clocks() {
             tracing::info!(
                 "a backup is due by one of the clocks and not by the other: waiting {} s for the slower one",
                 wait.as_secs()
             );
             tokio::time::sleep(wait).await;
-            planned = query.plan(KeptVms::ForRun, overview).await?;
+            planned = query.plan(kept).await?;
         }
         self.summary.overview = planned.overview.take();
         Ok(planned)
@@ -212,8 +211,7 @@ impl Run<'_, '_> {
 
     async fn carry_out(
         &mut self,
-        fifo: &Fifo,
-        rules: Rules<'_>,
+        query: Query<'_>,
         stop_file: StopFile,
         planned: Planned,
         listed: Option<&Listed>,
@@ -246,16 +244,16 @@ impl Run<'_, '_> {
         // A token of its own: the warning is to come before the executor ends.
         let (stop, hand_over) = (CancellationToken::new(), CancellationToken::new());
         let executor = Executor {
-            client: &WriteClient::new(fifo.read().clone()),
-            policies: rules.policies,
+            client: &WriteClient::new(query.fifo.client.clone()),
+            policies: query.policies,
             clock: self.host,
             observer: &watchers,
             stop: &stop,
             hand_over: &hand_over,
             progress: &self.memory.progress,
-            notes: &InFlight::new(folder, fifo.name()),
-            proof: Some(rules.proofs),
-            settings: ExecutorSettings { timing: fifo.timing(), ..self.order.settings },
+            notes: &InFlight::new(folder, &query.fifo.name),
+            proof: Some(query.proofs),
+            settings: ExecutorSettings { timing: query.fifo.timing(), ..self.order.settings },
         };
         let approval = if listed.is_some() { Approved::Listed } else { Approved::Everything };
         let executed = executor.execute(&work.vms, inventory, approval);
@@ -265,9 +263,9 @@ impl Run<'_, '_> {
         let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
         // Before anything else, which may take long or fail: an alarm must not be lost.
         self.summary.report = Some(report);
-        self.summary.verified = self.host.verified(fifo.name());
+        self.summary.verified = self.host.verified(&query.fifo.name);
         if self.reporting.wants_overview() && is_changed && !self.summary.has_alarm() {
-            self.reread(fifo, rules).await;
+            self.reread(query).await;
         }
         Ok(if exit == Exit::Done && has_changed { Exit::SomeFailed } else { exit })
     }
@@ -299,14 +297,14 @@ impl Run<'_, '_> {
 
     /// Reads FiFo after something was done, for the reports of how the VMs stand. Where that fails, these show the state before
     /// the run, with its instant.
-    async fn reread(&mut self, fifo: &Fifo, rules: Rules<'_>) {
+    async fn reread(&mut self, query: Query<'_>) {
         let looked = tokio::select! {
             biased;
             _ = self.interrupt.signalled() => return,
-            looked = self.query(fifo, rules).look_again() => looked,
+            looked = Query { warns: false, ..query }.plan(KeptVms::Overview) => looked,
         };
         match looked {
-            Ok(overview) => self.summary.overview = Some(overview),
+            Ok(looked) => self.summary.overview = looked.overview,
             Err(failure) => tracing::warn!("failed to read the VMs after the run: {}", failure.text()),
         }
     }

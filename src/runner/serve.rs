@@ -16,9 +16,9 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, HeaderValue};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -51,7 +51,6 @@ const BODY_TYPE: &str = "application/yaml";
 /// Answers; `None` where there is nothing.
 type Site = dyn Fn(Asked) -> BoxFuture<'static, Option<Answer>> + Send + Sync;
 
-/// What a client asks for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
     pub(super) path: String,
@@ -90,7 +89,6 @@ impl Server {
         Ok(Self { address, task: tokio::spawn(serve(listener, takes_any, Arc::new(site))) })
     }
 
-    /// Returns the address that it listens on.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -12,10 +12,6 @@ pub(super) fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-pub(super) fn status(what: &str) {
-    notify(&[NotifyState::Status(what)]);
-}
-
 /// Says that something is read again. With the time, as systemd wants it since version 253.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {

@@ -3,8 +3,7 @@
 use super::serve::Answer;
 use crate::apply::SafetyStop;
 use crate::report::metrics::{self, Dialect};
-use crate::report::{RunHistory, RunSummary};
-use crate::report::{page, run};
+use crate::report::{RunHistory, RunSummary, page, run};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,7 +15,6 @@ const INTERVALS: u32 = 3;
 pub(super) struct Shown {
     pub(super) history: RunHistory,
     every: Duration,
-    /// How long a run may take.
     deadline: Duration,
     /// When the last run ended that carried out its plan, or else this process started, by the monotonic clock.
     good: Instant,
@@ -69,7 +67,6 @@ impl Shown {
         !self.history.is_stopped() && (is_within_deadline || is_recent)
     }
 
-    /// Returns the health with a line that says why.
     fn health(&self, now: DateTime<Utc>) -> Answer {
         let (is_stopped, is_well) = (self.history.is_stopped(), self.is_well());
         let age = seconds(self.good.elapsed());

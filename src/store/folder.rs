@@ -11,7 +11,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tokio::task::spawn_blocking;
 
-/// How much is read at once.
 const PIECE_BYTES: u64 = 256 << 10;
 
 pub struct Folder {

@@ -6,11 +6,8 @@ use std::ops::Range;
 
 /// A place with objects, which can be listed and read.
 pub trait Store: Send + Sync {
-    /// Hands over every object whose name starts with `prefix`, in any order.
-    ///
-    /// # Errors
-    ///
-    /// The list could not be read whole; what was handed over counts for nothing then.
+    /// Hands over every object whose name starts with `prefix`, in any order. An error: the list could not be read whole; what
+    /// was handed over counts for nothing then.
     fn list<'a>(
         &'a self,
         prefix: &'a str,

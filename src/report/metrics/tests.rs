@@ -6,6 +6,7 @@ use crate::inventory::VmId;
 use crate::plan::Status;
 use crate::report::tests::fixtures::{self, backup, health};
 use crate::report::{Exit, RunEnd, RunSummary};
+use crate::verify::{KnownVm, Proof, Restored};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -182,6 +183,11 @@ fn every_metric_can_come_about_and_is_named_as_prometheus_wants_it() {
     let mut history = looped();
     history.enter(a_run());
     history.next_run = Some(at());
+    let proof =
+        Proof { listed_at: Some(at()), connects_at: Some(at()), read_at: Some(at()), ..Proof::default() };
+    let restored = Restored { backup: backup(1), at: at(), took_secs: 60, size_bytes: 1 };
+    let known = KnownVm { proof, restored: Some(restored), ..KnownVm::default() };
+    history.verified.insert(VmId::new(Uuid::nil()), known);
     let text = metrics_of_runs(&history);
     let mut names = BTreeSet::new();
     for metric in METRICS {

@@ -9,9 +9,9 @@ mod plan;
 mod run;
 mod show;
 
+use super::doc::Detail;
 use super::plan::PlanParts;
-use super::status::StatusView;
-use super::text::{Detail, TextOptions};
+use super::text::TextOptions;
 use super::{Doc, Styles, json, metrics, page};
 use crate::apply::{ActionKind, Alarm, SafetyStop, VmRef};
 use crate::inventory::VmId;
@@ -89,11 +89,8 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
     let documents = [
         ("plan", super::plan::document(&plan, parts, Detail::Usual)),
         ("plan -v", plan_doc(&plan, Detail::Full)),
-        (
-            "status",
-            super::status::document(&status, Some(&stop), StatusView::All, Some(foreign), Detail::Usual),
-        ),
-        ("status -q", super::status::document(&status, None, StatusView::All, None, Detail::Brief)),
+        ("status", super::status::document(&status, Some(&stop), false, Some(foreign), Detail::Usual)),
+        ("status -q", super::status::document(&status, None, false, None, Detail::Brief)),
         ("show -v", super::show::document(&explained, None, Some(foreign), Detail::Full, None)),
     ];
     let mut reports = Vec::new();
@@ -106,7 +103,7 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
         }
     }
     let mut out = Vec::new();
-    json::plan(&plan, Some(&stop), &mut out).unwrap();
+    json::document(&plan, Some(&stop), &mut out).unwrap();
     json::status(&status, &std::collections::BTreeMap::new(), None, &mut out).unwrap();
     json::show(&explained, &std::collections::BTreeMap::new(), None, &mut out).unwrap();
     reports.push(("JSON".to_owned(), String::from_utf8(out).unwrap()));

@@ -24,16 +24,13 @@ const DUE_MAX: i64 = 20_000;
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// What policies are tried on.
 pub struct Desk {
-    /// The policies as they were read.
     pub files: Vec<SourceFile>,
     /// The VMs to begin with; without them one VM a policy of which nothing is known.
     pub inventory: Option<Inventory>,
     pub scenario: Scenario,
 }
 
-/// What an edit changes.
 #[derive(Debug, Serialize)]
 struct Edited {
     /// The page below its head; `None` while there are mistakes.
@@ -41,11 +38,8 @@ struct Edited {
     findings: String,
 }
 
-/// Serves the page until a signal. Nothing is written and nothing is sent to FiFo.
-///
-/// # Errors
-///
-/// It cannot listen, on the address or for signals.
+/// Serves the page until a signal. Nothing is written and nothing is sent to FiFo. An error: it cannot listen, on the address
+/// or for signals.
 pub async fn serve(address: &str, desk: Desk) -> Result<Exit, Failure> {
     let interrupt = Interrupt::default();
     interrupt.listen()?;
