@@ -10,7 +10,7 @@ use crate::policy::{Match, Policies, Severity};
 use crate::report::check::{Checks, Finding};
 use crate::report::stop::headline;
 use crate::report::{Exit, Failure, span_text};
-use crate::runner::fifo::{Fifo, FirstContact, Target};
+use crate::runner::fifo::{FAIL_FAST, Fifo, Target};
 use crate::runner::journal::Journal;
 use crate::runner::read::{SKEW_WARN, skew};
 use chrono::{DateTime, Utc};
@@ -49,7 +49,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
 
 /// Makes the checks for which FiFo is asked, up to the first problem that leaves nothing more to ask.
 async fn remote(target: &Target, context: &Context, checks: &mut Checks) -> Option<Listing> {
-    let opened = target.open(&context.host, FirstContact::FailFast).await;
+    let opened = target.open(&context.host, FAIL_FAST).await;
     let fifo = opened.map_err(|failure| checks.fail("connection", &failure, None)).ok()?;
     let listing = asked(&fifo, context, checks).await;
     if let Err(failure) = fifo.close().await {

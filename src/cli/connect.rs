@@ -5,8 +5,8 @@ use super::context::{Context, Environment, Global, SANDBOX_FILE};
 use crate::fifo::{Credentials, Endpoint, Profile, ProfileError};
 use crate::plan::Prune;
 use crate::policy::{Pattern, Policies};
-use crate::report::Failure;
-use crate::runner::fifo::{FirstContact, SANDBOX_NAME, Settings, Target};
+use crate::report::{Failure, failed};
+use crate::runner::fifo::{FAIL_FAST, SANDBOX_NAME, Settings, Target};
 use crate::runner::proofs::{OpenedStore, Proofs};
 use crate::runner::read::{KeptVms, Planned, Query, Selection};
 use chrono::{DateTime, Utc};
@@ -39,7 +39,6 @@ pub(super) fn is_named(context: &Context) -> Result<bool, Failure> {
 struct Sources<'a> {
     global: &'a Global,
     environment: &'a Environment,
-    /// The file with profiles, whether or not it is there.
     profiles: Option<PathBuf>,
 }
 
@@ -57,9 +56,8 @@ impl<'a> Sources<'a> {
     }
 
     fn given_endpoint(&self) -> Result<Option<Endpoint>, Failure> {
-        let unusable =
-            |error| Failure::new("the endpoint of --endpoint or FIFO_ENDPOINT cannot be used").because(error);
-        self.global.endpoint.as_deref().map(str::parse).transpose().map_err(unusable)
+        let endpoint = self.global.endpoint.as_deref().map(str::parse).transpose();
+        endpoint.map_err(failed("the endpoint of --endpoint or FIFO_ENDPOINT cannot be used"))
     }
 
     /// Puts them together. A profile's secrets are only ever sent to the host that it is for: with another endpoint it gives none.
@@ -143,8 +141,7 @@ pub(super) fn secret(environment: &Environment, name: &str) -> Result<Option<Str
         return Err(Failure::new(format!("both {name} and {file_name} are set")).hint("unset one of them"));
     }
     let what = format!("{} ({file_name})", file.display());
-    let text = fs::read_to_string(file)
-        .map_err(|error| Failure::new(format!("failed to read {what}")).because(error))?;
+    let text = fs::read_to_string(file).map_err(failed(format!("failed to read {what}")))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     if text.is_empty() {
@@ -240,7 +237,7 @@ pub(super) async fn look(
     kept: KeptVms,
     store: Option<OpenedStore>,
 ) -> Result<Planned, Failure> {
-    let fifo = target(context)?.open(&context.host, FirstContact::FailFast).await?;
+    let fifo = target(context)?.open(&context.host, FAIL_FAST).await?;
     let proofs = &Proofs::open(&context.host, &fifo.name, store);
     proofs.refresh(false).await;
     let (host, warns) = (&context.host, true);

@@ -164,9 +164,9 @@ impl Context {
     pub(super) fn new(global: Global) -> Self {
         let (global, environment) = (global.without_empty(), env::vars_os().collect::<Environment>());
         let styles = |on_terminal: bool| match global.color {
-            ColorChoice::Never => Styles::plain(),
-            ColorChoice::Auto if !on_terminal => Styles::plain(),
-            ColorChoice::Auto | ColorChoice::Always => Styles::colored(),
+            ColorChoice::Never => Styles::Plain,
+            ColorChoice::Auto if !on_terminal => Styles::Plain,
+            ColorChoice::Auto | ColorChoice::Always => Styles::Colored,
         };
         let detail = match (global.quiet, global.verbose) {
             (0, 0) => Detail::Usual,

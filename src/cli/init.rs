@@ -72,7 +72,10 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
     };
     let text = yaml(&drafts);
     let name = drafts.first().map_or(DEFAULT_NAME, |draft| &draft.name);
-    let path = args.out.clone().unwrap_or_else(|| default_path(context, name));
+    let path = args.out.clone().unwrap_or_else(|| {
+        let folder = context.policy_paths().into_iter().find(|path| !path.is_file());
+        folder.unwrap_or_default().join(format!("{name}.yaml"))
+    });
     validate(&text, &path, context)?;
     if path == Path::new("-") {
         print_text(&text)?;
@@ -186,11 +189,6 @@ fn policy_name(text: &str) -> Result<String, String> {
 fn zone(text: &str) -> Result<String, String> {
     let found = Zone::find(text).map(|_| text.to_owned());
     found.ok_or_else(|| "not an IANA time zone; write it like Europe/Berlin".to_owned())
-}
-
-fn default_path(context: &Context, name: &str) -> PathBuf {
-    let folder = context.policy_paths().into_iter().find(|path| !path.is_file());
-    folder.unwrap_or_default().join(format!("{name}.yaml"))
 }
 
 fn validate(text: &str, path: &Path, context: &Context) -> Result<(), Failure> {

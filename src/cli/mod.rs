@@ -28,7 +28,7 @@ mod validate;
 mod value;
 mod verify;
 
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, failed};
 use crate::runner::output;
 use args::{Arguments, Command};
 use clap::FromArgMatches as _;
@@ -94,7 +94,5 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
 
 fn in_runtime(run: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime
-        .map_err(|error| Failure::new("failed to start the asynchronous runtime").because(error))?
-        .block_on(run)
+    runtime.map_err(failed("failed to start the asynchronous runtime"))?.block_on(run)
 }

@@ -8,7 +8,7 @@ use super::value::instant;
 use crate::plan::Plan;
 use crate::report::markdown::{self, MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST};
 use crate::report::plan::{PlanParts, document};
-use crate::report::{Exit, Failure, change, diff, json};
+use crate::report::{Exit, Failure, change, diff, failed, json};
 use crate::runner::files::{self, Put};
 use crate::runner::output::{print, print_text};
 use crate::runner::read::{KeptVms, Planned, compare_with};
@@ -125,9 +125,7 @@ fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format, to_stdout: 
 /// Writes a plan to a file that only its owner may read, whole or not at all.
 fn save(plan: &Plan, path: &Path) -> Result<(), Failure> {
     let saved = files::put(path, files::PRIVATE, Put::Over, |out| json::document(plan, None, out));
-    saved.map_err(|error| {
-        Failure::new(format!("failed to save the plan to {}", path.display())).because(error)
-    })?;
+    saved.map_err(failed(format!("failed to save the plan to {}", path.display())))?;
     let until = plan.valid_until.map_or_else(String::new, |until| {
         format!("; from {} on it would be another one", until.format("%Y-%m-%d %H:%M:%S UTC"))
     });

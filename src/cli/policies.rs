@@ -81,7 +81,7 @@ fn refused(context: &Context, mistakes: &PolicyErrors, place: &str, hint: &str) 
 
 pub(super) fn print_diagnostics(context: &Context, diagnostics: &[Diagnostic]) {
     if context.global.log_format == LogFormat::Text {
-        let colour = context.host.output.error_styles != Styles::plain();
+        let colour = context.host.output.error_styles != Styles::Plain;
         let gap = if diagnostics.is_empty() { "" } else { "\n" };
         return output::say(format!("{}{gap}", render_text(diagnostics, colour)).into_bytes());
     }

@@ -6,8 +6,8 @@ use super::store::StoreArgs;
 use super::value::instant;
 use super::verify::store_failure;
 use crate::policy::Pattern;
-use crate::report::{Exit, Failure, json, verify as reports};
-use crate::runner::fifo::{Fifo, FirstContact};
+use crate::report::{Exit, Failure, failed, json, verify as reports};
+use crate::runner::fifo::{FAIL_FAST, Fifo};
 use crate::runner::interrupt::Interrupt;
 use crate::runner::proofs::{self, OpenedStore};
 use crate::verify::{Rehearsal, RehearseError, Restored, clean, rehearse};
@@ -51,7 +51,7 @@ pub(super) async fn run(args: &RehearseArgs, context: &Context) -> Result<Exit, 
     let state_dir = context.host.made_state_dir()?;
     let _lock = lock(state_dir, &args.into)?;
     let mountpoint = mountpoint(state_dir, &args.into)?;
-    let fifo = target.open(&context.host, FirstContact::FailFast).await?;
+    let fifo = target.open(&context.host, FAIL_FAST).await?;
     let rehearsal = Rehearsal {
         fifo: &fifo.client,
         store: store.as_ref(),
@@ -104,8 +104,7 @@ fn lock(state_dir: &Path, into: &str) -> Result<File, Failure> {
 }
 
 fn mountpoint(state_dir: &Path, into: &str) -> Result<PathBuf, Failure> {
-    let absolute = fs::canonicalize(state_dir);
-    let folder = absolute.map_err(|error| Failure::new("failed to find the state folder").because(error))?;
+    let folder = fs::canonicalize(state_dir).map_err(failed("failed to find the state folder"))?;
     Ok(folder.join(format!("rehearsal-{}", digest(into))))
 }
 

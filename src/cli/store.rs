@@ -28,7 +28,6 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
-    /// Opens the store if one is named.
     pub(super) fn open_if_given(&self, context: &Context) -> Result<Option<OpenedStore>, Failure> {
         given(self.store.as_deref()).map(|_| self.open(context)).transpose()
     }
@@ -44,8 +43,8 @@ impl StoreArgs {
         let location: Location = text.parse().map_err(unusable)?;
         let name = location.to_string();
         let store: Arc<dyn Store> = match location {
-            Location::Folder(path) => Arc::new(Folder::new(path)),
-            Location::S3 { bucket, prefix } => Arc::new(S3::new(self.s3(context, bucket, prefix)?)),
+            Location::Folder(path) => Arc::new(Folder(path)),
+            Location::S3 { bucket, prefix } => Arc::new(S3(Arc::new(self.s3(context, bucket, prefix)?))),
         };
         Ok(OpenedStore { store, name })
     }

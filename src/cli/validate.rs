@@ -38,7 +38,7 @@ pub(super) fn run(args: &ValidateArgs, context: &Context) -> Result<Exit, Failur
     let shown = match format {
         Format::Github => render_github(&findings),
         _ if findings.is_empty() => String::new(),
-        _ => render_text(&findings, context.text().styles != Styles::plain()) + "\n",
+        _ => render_text(&findings, context.text().styles != Styles::Plain) + "\n",
     };
     print(|out| match format {
         Format::Json => write_json(policies.as_ref(), &findings, out),

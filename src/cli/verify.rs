@@ -6,7 +6,7 @@ use super::store::StoreArgs;
 use super::value::{rate, size};
 use crate::policy::Pattern;
 use crate::report::{Exit, Failure, json, verify as reports};
-use crate::runner::fifo::{Fifo, FirstContact};
+use crate::runner::fifo::{FAIL_FAST, Fifo};
 use crate::runner::output::{Output, bars, style_of};
 use crate::runner::proofs::{self, OpenedStore};
 use crate::runner::reporting::write_metrics;
@@ -89,7 +89,7 @@ pub(super) async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Fa
 
 async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
     let OpenedStore { store, name: store_name } = args.store.open(context)?;
-    let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;
+    let fifo = connect::target(context)?.open(&context.host, FAIL_FAST).await?;
     let state_dir = context.host.made_state_dir()?;
     let read = || proofs::known(Some(state_dir), &fifo.name, Some(&store_name));
     let mut known = read();
@@ -191,28 +191,23 @@ impl Shown {
         Self { bar, began: Instant::now(), told_at: Mutex::new(Instant::now()) }
     }
 
-    fn tell(&self, progress: Progress) {
-        let (template, unit, done, of) = match progress {
-            Progress::Listing => ("{spinner} listing", "", 0, 0),
-            Progress::Headers { done, of } => {
-                ("{wide_bar} {pos} of {len} objects, {eta} left", "objects", done as u64, of as u64)
-            }
-            Progress::Reading { bytes, of } => {
-                ("{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left", "MiB", bytes, of)
-            }
-        };
+    fn tell(&self, Progress { done, of, is_bytes }: Progress) {
         if self.bar.length() != Some(of) {
             self.bar.reset();
             self.bar.set_length(of);
-            self.bar.set_style(style_of(template));
+            self.bar.set_style(style_of(match is_bytes {
+                _ if of == 0 => "{spinner} listing",
+                true => "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+                false => "{wide_bar} {pos} of {len} objects, {eta} left",
+            }));
         }
         self.bar.set_position(done);
         let Ok(mut told_at) = self.told_at.lock() else { return };
         if self.bar.is_hidden() && done > 0 && told_at.elapsed() >= TOLD_EVERY {
             *told_at = Instant::now();
             let left = self.began.elapsed().as_secs().saturating_mul(of.saturating_sub(done)) / done;
-            let scale = |it: u64| if unit == "MiB" { it >> 20 } else { it };
-            tracing::info!("verified {} of {} {unit}, about {left} s left", scale(done), scale(of));
+            let (unit, shift) = if is_bytes { ("MiB", 20) } else { ("objects", 0) };
+            tracing::info!("verified {} of {} {unit}, about {left} s left", done >> shift, of >> shift);
         }
     }
 }

@@ -205,7 +205,6 @@ fn setting_lines(policy: &PolicyChange) -> Vec<String> {
     lines.collect()
 }
 
-/// Reports how the simulated years of policies differ; nothing where they do not.
 fn years(comparison: &Comparison) -> Vec<Block> {
     let mut rows = Vec::new();
     for year in &comparison.years {

@@ -62,6 +62,13 @@ impl Exit {
     }
 }
 
+/// Makes failures of errors, with what failed because of each.
+pub fn failed<E: Into<Box<dyn Error + Send + Sync>>>(
+    message: impl Into<String>,
+) -> impl FnOnce(E) -> Failure {
+    move |error| Failure::new(message).because(error)
+}
+
 /// Why a command or a run fails as a whole.
 ///
 /// It is text from the start: no code asks what kind of failure it was, and reports show it as it is.

@@ -89,9 +89,7 @@ pub struct RunHistory {
     pub is_halted: bool,
     pub safety_stop: Option<SafetyStop>,
     pub last: Option<RunSummary>,
-    /// When the last run that did everything ended.
     pub last_success: Option<DateTime<Utc>>,
-    /// How the VMs stood when they were last read by any run.
     pub overview: Option<Overview>,
     pub verified: KnownVms,
     pub runs: BTreeMap<&'static str, u64>,

@@ -10,7 +10,7 @@ use crate::insight::show::Explanation;
 use crate::insight::status::{Health, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::{Note, Plan};
-use crate::simulate::{PolicySimulation, Simulation};
+use crate::simulate::Simulation;
 use chrono::{DateTime, Utc};
 use schemars::Schema;
 use schemars::transform::transform_subschemas;
@@ -82,77 +82,57 @@ pub fn line(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-#[derive(Serialize)]
-struct Formatted<T> {
+/// Writes a document of two parts behind its format.
+fn formatted(
     format: &'static str,
-    #[serde(flatten)]
-    data: T,
+    first: impl Serialize,
+    second: impl Serialize,
+    stop: Option<&SafetyStop>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Formatted<A, B> {
+        format: &'static str,
+        #[serde(flatten)]
+        first: A,
+        #[serde(flatten)]
+        second: B,
+    }
+    document(&Formatted { format, first, second }, stop, out)
 }
 
-/// Writes a plan with the effect of a change of policies, in the format `fifo-retain.comparison/1`.
+/// Writes a plan with the effect of a change of policies.
 pub fn comparison(
     plan: &Plan,
     comparison: &Comparison,
     stop: Option<&SafetyStop>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Compared<'a> {
-        plan: &'a Plan,
-        #[serde(flatten)]
-        comparison: &'a Comparison,
-    }
-    document(
-        &Formatted { format: "fifo-retain.comparison/1", data: Compared { plan, comparison } },
-        stop,
-        out,
-    )
+    formatted("fifo-retain.comparison/1", BTreeMap::from([("plan", plan)]), comparison, stop, out)
 }
 
-/// Writes VMs' backups with why they are kept, in the format `fifo-retain.show/1`.
-///
-/// What `verify` and `rehearse` have proven stands under `verified`, where there is anything.
+/// Writes VMs' backups with why they are kept, and under `verified` what is proven of them, where there is anything.
 pub fn show(
     explained: &Explanation,
     known: &KnownVms,
     stop: Option<&SafetyStop>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Shown<'a> {
-        #[serde(flatten)]
-        explained: &'a Explanation,
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        verified: BTreeMap<VmId, Verified<'a>>,
-    }
-    let data = Shown { explained, verified: verified(known) };
-    document(&Formatted { format: "fifo-retain.show/1", data }, stop, out)
+    let known = Some(("verified", verified(known))).filter(|_| !known.is_empty());
+    formatted("fifo-retain.show/1", explained, BTreeMap::from_iter(known), stop, out)
 }
 
-/// Writes a simulation, in the format `fifo-retain.simulation/1`; with `against` that of the policies before as well.
+/// Writes a simulation; with `against` that of the policies before as well.
 pub fn simulation(
     simulation: &Simulation,
     against: Option<&Simulation>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Simulated<'a> {
-        #[serde(flatten)]
-        simulation: &'a Simulation,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        against: Option<&'a [PolicySimulation]>,
-    }
-    let against = against.map(|against| against.policies.as_slice());
-    document(
-        &Formatted { format: "fifo-retain.simulation/1", data: Simulated { simulation, against } },
-        None,
-        out,
-    )
+    let against = against.map(|against| ("against", &against.policies));
+    formatted("fifo-retain.simulation/1", simulation, BTreeMap::from_iter(against), None, out)
 }
 
-/// Writes the status of VMs, in the format `fifo-retain.status/1`.
-///
-/// What `verify` and `rehearse` have proven stands under `verified`, where there is anything.
+/// Writes the status of VMs, and under `verified` what is proven of them, where there is anything.
 pub fn status(
     health: &Health,
     known: &KnownVms,

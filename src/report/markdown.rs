@@ -20,7 +20,6 @@ pub const MAX_BYTES_LEAST: usize = 1_536;
 
 /// The longest name shown, in characters; the UUID follows.
 const NAME_CHARS_MAX: usize = 60;
-/// The longest other text shown, in characters.
 const TEXT_CHARS_MAX: usize = 300;
 
 /// Writes a document, in at most `max_bytes` where these are given. Fewer than [`MAX_BYTES_LEAST`] may not be kept to.
@@ -55,7 +54,6 @@ pub fn written(doc: &Doc, marker: Option<&str>, max_bytes: Option<usize>) -> Str
     format!("{}\n", all.trim_end_matches('\n'))
 }
 
-/// Writes a part, with an empty line behind it.
 fn text(block: &Block) -> String {
     match block {
         block if block.is_empty() => String::new(),
@@ -80,7 +78,6 @@ fn text(block: &Block) -> String {
     }
 }
 
-/// Counts what is in a part, with an empty line behind it.
 fn counted_text(block: &Block) -> String {
     let left_out = |count: usize, noun: &str| format!("… {} left out here\n\n", counted(count, noun));
     match block {

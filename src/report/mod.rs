@@ -37,7 +37,7 @@ mod tests;
 
 pub use doc::{Detail, Doc, Tone};
 pub use escape::visible;
-pub use exit::{Exit, Failure};
+pub use exit::{Exit, Failure, failed};
 pub use history::{RunEnd, RunHistory, RunSummary};
 pub use layout::wrapped;
 pub use run::{Problem, ProblemCode};

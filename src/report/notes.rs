@@ -87,7 +87,6 @@ pub(super) fn problem_of(note: &Note) -> Option<String> {
 
 /// Returns the note that most likely explains why a VM has no backup that is young enough.
 pub(super) fn likeliest_cause(vm: &VmHealth) -> Option<&Note> {
-    /// The likeliest first.
     const CAUSES: [NoteCode; 10] = [
         NoteCode::Suspended,
         NoteCode::NoHypervisor,

@@ -203,7 +203,6 @@ fn reason_of(action: &Action) -> &str {
     }
 }
 
-/// Names what an action makes or deletes: `failed daily of 2026-11-22 01:00`.
 fn action_text(vm: &VmPlan, action: &Action, detail: Detail) -> String {
     let id = |backup: Option<BackupId>| {
         let id = backup.filter(|_| detail == Detail::Full);

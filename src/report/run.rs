@@ -13,7 +13,6 @@ use serde::Serialize;
 
 pub const FORMAT: &str = "fifo-retain.notification/1";
 
-/// How many problems are listed in a notification; the others are counted.
 const PROBLEMS_MAX: usize = 50;
 /// How many characters of a message are sent. Lists of hundreds of UUIDs are useless in a chat.
 const MESSAGE_CHARS_MAX: usize = 1_000;

@@ -15,7 +15,6 @@ use crate::insight::storage::{StoredUsage, TierStorage};
 use crate::plan::{BackupKind, Status, bytes_text};
 use crate::policy::minute_text;
 
-/// The place of the column that a drawing has no need of.
 const TYPE: usize = 2;
 const COLUMNS: [Column; 7] = [
     Column::wrapping("backup", 0),

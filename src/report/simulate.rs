@@ -45,7 +45,6 @@ pub(super) const NUMBERS: [(&str, Number); 10] = [
     ("bytes that a restore of the newest reads", |days| bytes_text(days.restore_bytes)),
     ("greatest age of the newest", |days| days.newest_age_secs.map_or_else(|| "none".to_owned(), span_text)),
 ];
-/// Those of the columns of the table by month, in their order.
 const BY_MONTH: [usize; 9] = [3, 5, 7, 8, 9, 0, 1, 2, 6];
 
 /// A simulation with the policies that it is of, and what became of one VM of each, in the same order.

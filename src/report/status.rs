@@ -113,7 +113,6 @@ pub(super) fn names<'a>(vms: &[&'a VmHealth]) -> impl Fn(&VmHealth) -> String + 
     }
 }
 
-/// Makes the table, a row a VM in the given order. Those that are not out are folded where that can be.
 pub(super) fn table(vms: &[&VmHealth]) -> Table {
     let names = names(vms);
     let row = |vm: &&VmHealth| {

@@ -33,8 +33,14 @@ pub fn headline(stop: &SafetyStop) -> String {
     )
 }
 
+/// Returns the headline, and what happened indented below it.
+pub fn text(stop: &SafetyStop) -> String {
+    let below = details(stop).into_iter().map(|line| format!("\n  {line}"));
+    format!("{}{}", headline(stop), below.collect::<String>())
+}
+
 /// Lists the alarms with their times, a line each, and what could not be read of the file.
-pub fn details(stop: &SafetyStop) -> Vec<String> {
+fn details(stop: &SafetyStop) -> Vec<String> {
     let mut lines: Vec<String> = stop
         .alarms
         .iter()

@@ -14,46 +14,30 @@ pub struct TextOptions {
     pub detail: Detail,
 }
 
-/// The colours of an output, or their absence.
+/// Whether an output has colours: those of the terminal's own sixteen, so that they suit its background.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Styles {
-    /// A VM's alias, and what else begins a block.
-    pub heading: Style,
-    pub create: Style,
-    pub delete: Style,
-    pub destroy: Style,
-    pub wait: Style,
-    pub alarm: Style,
-    pub quiet: Style,
+pub enum Styles {
+    #[default]
+    Plain,
+    Colored,
 }
 
 impl Styles {
-    pub fn plain() -> Self {
-        Self::default()
-    }
-
-    /// Returns the colours for a terminal, of its own sixteen, so that they suit its background.
-    pub fn colored() -> Self {
-        Self {
-            heading: Style::new().bold(),
-            create: AnsiColor::Green.on_default(),
-            delete: AnsiColor::Red.on_default(),
-            destroy: AnsiColor::Magenta.on_default().bold(),
-            wait: AnsiColor::Yellow.on_default(),
-            alarm: AnsiColor::Red.on_default().bold(),
-            quiet: Style::new().dimmed(),
-        }
-    }
-
-    pub(super) fn of(&self, tone: Tone) -> Style {
+    pub fn of(self, tone: Tone) -> Style {
         match tone {
-            Tone::Plain | Tone::Fine => self.quiet,
-            Tone::Create => self.create,
-            Tone::Wait | Tone::Held => self.wait,
-            Tone::Delete => self.delete,
-            Tone::Destroy => self.destroy,
-            Tone::Alarm => self.alarm,
+            _ if self == Self::Plain => Style::new(),
+            Tone::Plain | Tone::Fine => Style::new().dimmed(),
+            Tone::Create => AnsiColor::Green.on_default(),
+            Tone::Wait | Tone::Held => AnsiColor::Yellow.on_default(),
+            Tone::Delete => AnsiColor::Red.on_default(),
+            Tone::Destroy => AnsiColor::Magenta.on_default().bold(),
+            Tone::Alarm => AnsiColor::Red.on_default().bold(),
         }
+    }
+
+    /// Returns the style of what begins a block, such as a VM's alias.
+    fn heading(self) -> Style {
+        if self == Self::Plain { Style::new() } else { Style::new().bold() }
     }
 }
 
@@ -102,7 +86,7 @@ impl TextOptions {
     fn block(&self, block: &Block, out: &mut dyn Write) -> io::Result<()> {
         match block {
             Block::Heading(text) => {
-                self.lines(self.styles.heading, &wrapped(&visible(text), self.columns), out)
+                self.lines(self.styles.heading(), &wrapped(&visible(text), self.columns), out)
             }
             Block::Para(tone, text) => self.para(*tone, text, out),
             Block::List(items) => {
@@ -121,7 +105,7 @@ impl TextOptions {
             Block::Lines { title, lines } => lines.iter().try_for_each(|(tone, line)| {
                 let style = match tone {
                     _ if title.is_none() => Style::new(),
-                    Tone::Fine => self.styles.heading,
+                    Tone::Fine => self.styles.heading(),
                     tone => self.styles.of(*tone),
                 };
                 writeln!(out, "{style}{}{style:#}", visible(line))
@@ -184,7 +168,7 @@ impl TextOptions {
             cells.iter_mut().take(1).for_each(|(lines, _)| lines.resize(height, rest.to_owned()));
             side_by_side(&cells)
         };
-        let heading = self.styles.heading;
+        let heading = self.styles.heading();
         for line in lines(&|place| table.columns[place].title.to_owned(), INDENT, INDENT) {
             writeln!(out, "{indent}{heading}{line}{heading:#}")?;
         }
@@ -227,7 +211,7 @@ impl TextOptions {
     }
 
     fn entry_head(&self, entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
-        let heading = self.styles.heading;
+        let heading = self.styles.heading();
         let name = visible(&entry.name);
         let others = [&entry.id, &entry.policy];
         let others: Vec<String> =

@@ -102,7 +102,10 @@ pub(super) fn asked(mut plan: Plan, question: &str) -> Result<Plan, Failure> {
         return nothing_done();
     }
     let deletes = cloud_deletes(&plan);
-    if deletes == 0 || has_typed(deletes)? {
+    let backups = if deletes == 1 { "backup is" } else { "backups are" };
+    let question =
+        format!("{deletes} {backups} going to be deleted from storage, for good. Type {deletes} to go on: ");
+    if deletes == 0 || is_number(&ask_line(&question)?.unwrap_or_default(), deletes) {
         return Ok(plan);
     }
     let mut vms = std::mem::take(&mut plan.vms);
@@ -113,13 +116,6 @@ pub(super) fn asked(mut plan: Plan, question: &str) -> Result<Plan, Failure> {
     }
     tracing::warn!("nothing is deleted from storage; everything else is done");
     Ok(plan.limited_to(vms))
-}
-
-fn has_typed(deletes: usize) -> Result<bool, Failure> {
-    let backups = if deletes == 1 { "backup is" } else { "backups are" };
-    let question =
-        format!("{deletes} {backups} going to be deleted from storage, for good. Type {deletes} to go on: ");
-    Ok(is_number(&ask_line(&question)?.unwrap_or_default(), deletes))
 }
 
 fn is_number(answer: &str, number: usize) -> bool {

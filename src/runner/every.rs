@@ -8,7 +8,7 @@ use super::serve::{Answer, Asked, Server, vm};
 use super::service;
 use super::site::{self, Shown};
 use crate::apply::StopFile;
-use crate::report::{self, Exit, Failure, RunHistory};
+use crate::report::{self, Exit, Failure, RunHistory, failed};
 use chrono::{DateTime, Utc};
 use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
@@ -40,8 +40,7 @@ pub async fn run_every(
 ) -> Result<Exit, Failure> {
     let interrupt = Interrupt::default();
     interrupt.listen()?;
-    let failed = |error| Failure::new("failed to listen for signals").because(error);
-    let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(failed("failed to listen for signals"))?;
     let (shown, site) = watch::channel(Shown::new(every, order.settings.deadline.unwrap_or(Duration::MAX)));
     let (wanted, asked) = mpsc::channel(vm::WAITING_MAX);
     let runs = site.clone();

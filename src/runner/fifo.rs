@@ -6,7 +6,7 @@ use crate::fifo::{
     ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ReadClient,
     TransportErrorKind, causes,
 };
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, failed};
 use crate::sandbox::{Options, RunningSandbox, Sandbox};
 use secrecy::SecretString;
 use std::io;
@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an unreachable FiFo is retried before it has answered for the first time, where a user is waiting: the address is
+/// probably wrong. A service tries as long as a read may take (`None`): FiFo may just be starting.
+pub const FAIL_FAST: Option<Duration> = Some(Duration::from_secs(10));
 const CHECK_ADDRESS: &str = "check the address (--endpoint, FIFO_ENDPOINT or the profile), whether FiFo is up, and whether it \
                              can be reached from this machine";
 /// How long an upload takes in the built-in FiFo: long enough to be seen, short enough to be waited for.
@@ -58,15 +60,6 @@ pub struct Fifo {
     proxy: Option<String>,
 }
 
-/// How long an unreachable FiFo is retried before it has answered for the first time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirstContact {
-    /// A few seconds: the user is waiting, and the address is probably wrong.
-    FailFast,
-    /// As long as a read may take: this is a service, and FiFo may just be starting.
-    KeepTrying,
-}
-
 impl Target {
     /// Returns what plans call this FiFo; the same in every run.
     pub fn name(&self) -> String {
@@ -89,14 +82,13 @@ impl Target {
 
     /// Makes ready to read it. A real one is not asked anything yet. An error: certificates cannot be read, or the built-in
     /// FiFo cannot start.
-    pub async fn open(&self, host: &Host, first_contact: FirstContact) -> Result<Fifo, Failure> {
+    pub async fn open(&self, host: &Host, first_contact_timeout: Option<Duration>) -> Result<Fifo, Failure> {
         let (mut sandbox, mut of_sandbox) = (None, None);
         let Settings { client, http, proxy } = match self {
             Self::Real(settings) => settings.as_ref(),
             Self::Sandbox(file, timeout) => {
                 let running = sandbox.insert(start_sandbox(file.clone()).await?);
-                let unusable = |error| Failure::new("the sandbox has no address").because(error);
-                let endpoint = running.url().parse().map_err(unusable)?;
+                let endpoint = running.url().parse().map_err(failed("the sandbox has no address"))?;
                 let (user, password) = (SANDBOX_USER.to_owned(), SecretString::from(SANDBOX_USER));
                 of_sandbox.insert(Settings::new(endpoint, Credentials::Password { user, password }, *timeout))
             }
@@ -111,11 +103,7 @@ impl Target {
             tracing::warn!("{endpoint} is plain HTTP: the password can be read on the way");
         }
         let transport = HttpTransport::new(endpoint, http).map_err(|error| Failure::of(&error))?;
-        let settings = ClientSettings {
-            first_contact_timeout: (first_contact == FirstContact::FailFast).then_some(FIRST_CONTACT_TIMEOUT),
-            jitter_seed: host.seed(),
-            ..client.clone()
-        };
+        let settings = ClientSettings { first_contact_timeout, jitter_seed: host.seed(), ..client.clone() };
         let client = ReadClient::new(Arc::new(transport), settings);
         Ok(Fifo { client, sandbox, name: self.name(), identity: self.identity(), proxy: proxy.clone() })
     }
@@ -162,8 +150,7 @@ impl Fifo {
     /// Closes it; the built-in FiFo saves its world.
     pub async fn close(self) -> Result<(), Failure> {
         let Some(running) = self.sandbox else { return Ok(()) };
-        let failed = |error| Failure::new("the sandbox failed to save its world").because(error);
-        running.stop().await.map_err(failed)
+        running.stop().await.map_err(failed("the sandbox failed to save its world"))
     }
 }
 
@@ -232,7 +219,7 @@ mod tests {
         let host = Host::for_tests("x".as_ref());
         let (endpoint, token) = ("http://127.0.0.1:1".parse().unwrap(), Credentials::Token("t".into()));
         let target = Target::Real(Box::new(Settings::new(endpoint, token, Duration::from_secs(1))));
-        let fifo = target.open(&host, FirstContact::FailFast).await.unwrap();
+        let fifo = target.open(&host, FAIL_FAST).await.unwrap();
         fifo.failure(&error).hint.unwrap_or_default()
     }
 

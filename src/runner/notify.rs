@@ -22,7 +22,6 @@ pub enum NotifyError {
     /// It was answered, and not with a success. Redirects are not followed, so one is no success either.
     #[error("{url} answered {status}")]
     Status { url: SecretUrl, status: StatusCode },
-    /// It could not be reached, or did not answer in time.
     #[error("{url} could not be reached: {why}")]
     Connection { url: SecretUrl, why: String },
 }

@@ -2,7 +2,7 @@
 //! uploads. From [`start`] on a thread writes it, so that a terminal without a reader stops no backup.
 
 use crate::report::text::TextOptions;
-use crate::report::{Detail, Exit, Failure, Styles, visible, wrapped};
+use crate::report::{Detail, Exit, Failure, Styles, Tone, visible, wrapped};
 use indicatif::{MultiProgress, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -183,13 +183,13 @@ impl Output {
         if self.logs_json {
             tracing::error!(exit_code = failure.exit.code(), hint = failure.hint, "{}", failure.text());
         } else {
-            say(failure_text(failure, &self.error_styles, self.error_columns).into_bytes());
+            say(failure_text(failure, self.error_styles, self.error_columns).into_bytes());
         }
     }
 }
 
-fn failure_text(failure: &Failure, styles: &Styles, columns: Option<usize>) -> String {
-    let alarm = styles.alarm;
+fn failure_text(failure: &Failure, styles: Styles, columns: Option<usize>) -> String {
+    let alarm = styles.of(Tone::Alarm);
     let mut text = String::new();
     for (place, cause) in failure.causes.iter().enumerate() {
         if place == 0 {
@@ -222,11 +222,10 @@ mod tests {
         let source = io::Error::other("disk \u{1b}[2J gone");
         let failure = Failure::new("failed to read the profiles in /x").because(source).hint("mount it");
         assert_eq!(
-            failure_text(&failure, &Styles::plain(), None),
+            failure_text(&failure, Styles::Plain, None),
             "error: failed to read the profiles in /x\n  caused by: disk \\u{1b}[2J gone\nhint: mount it\n"
         );
-        let narrow =
-            failure_text(&Failure::new("one two three\n  four five six"), &Styles::plain(), Some(14));
+        let narrow = failure_text(&Failure::new("one two three\n  four five six"), Styles::Plain, Some(14));
         assert_eq!(narrow, "error: one two\nthree\n  four five six\n");
     }
 }

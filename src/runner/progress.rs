@@ -5,7 +5,7 @@ use super::output::{self, Output, Stream, Writer, style_of};
 use crate::apply::{ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef};
 use crate::inventory::{BackupId, VmId};
 use crate::plan::bytes_text;
-use crate::report::{Detail, action_text, counts_text, span_text, visible, vm_name, word, wrapped};
+use crate::report::{Detail, Tone, action_text, counts_text, span_text, visible, vm_name, word, wrapped};
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::ProgressBar;
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,12 +154,11 @@ impl Progress {
     }
 
     fn styled(&self, ending: ActionOutcome) -> String {
-        let styles = &self.shown.text.styles;
-        let style = match ending {
-            ActionOutcome::Done => styles.create,
-            ActionOutcome::Failed | ActionOutcome::Unverified => styles.alarm,
-            _ => styles.wait,
-        };
+        let style = self.shown.text.styles.of(match ending {
+            ActionOutcome::Done => Tone::Create,
+            ActionOutcome::Failed | ActionOutcome::Unverified => Tone::Alarm,
+            _ => Tone::Wait,
+        });
         format!("{style}{}{style:#}", word(&ending))
     }
 
@@ -284,7 +283,7 @@ impl Observer for Progress {
                 }
             }
             EventKind::CascadeAlarm(alarm) => {
-                let (style, alarm) = (self.shown.text.styles.alarm, visible(&alarm.to_string()));
+                let (style, alarm) = (self.shown.text.styles.of(Tone::Alarm), visible(&alarm.to_string()));
                 self.line(Stream::Err, &format!("{style}SAFETY STOP{style:#}: {alarm}"));
             }
             EventKind::Finished { tally } => self.finish(state, tally),

@@ -18,9 +18,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// How many backups are checked at once.
 const CHECKS_AT_A_TIME: usize = 8;
-/// How long one check may take.
 const CHECK_MAX: Duration = Duration::from_secs(60);
 /// After so many checks in a row that the store did not answer it is not asked again in a run.
 const UNANSWERED_MAX: usize = 3;

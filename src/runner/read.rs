@@ -19,7 +19,6 @@ pub const SKEW_WARN: TimeDelta = TimeDelta::minutes(5);
 
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// By UUID or alias; none means all.
     pub vms: Vec<Pattern>,
     /// Whether an inventory without any VM is taken for what it seems to be.
     pub allow_empty: bool,

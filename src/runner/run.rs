@@ -2,7 +2,7 @@
 
 use super::approve::{Listed, asked, everything, skip_text};
 use super::execute::{Watchers, judge};
-use super::fifo::{Fifo, FirstContact, Target};
+use super::fifo::{Fifo, Target};
 use super::host::Host;
 use super::interrupt::Interrupt;
 use super::journal::Journal;
@@ -36,8 +36,7 @@ pub struct Order<'a> {
     pub selection: Selection,
     /// How much is done at once and until when, and what the command says of deletes from storage.
     pub settings: ExecutorSettings,
-    /// How long a FiFo that does not answer is retried.
-    pub first_contact: FirstContact,
+    pub first_contact: Option<Duration>,
     /// The time after which the next run is due, and gets what still waits.
     pub handed_over_after: Option<Duration>,
     /// Reads the policies, as they are by now.
@@ -218,7 +217,13 @@ impl Run<'_, '_> {
     ) -> Result<Exit, Failure> {
         let work = listed.map_or_else(|| everything(&planned.plan), |listed| listed.work(&planned.plan));
         match listed {
-            None => self.show_if_changed(&planned),
+            None => {
+                let now = Some(planned.plan.digest_without_notes());
+                if self.memory.shown != now {
+                    self.show(&planned, &planned.plan);
+                    self.memory.shown = now;
+                }
+            }
             Some(listed) if listed.is_saved && !(work.vms.is_empty() && work.skipped.is_empty()) => {
                 self.show(&planned, &planned.plan.limited_to(work.vms.clone()));
             }
@@ -319,14 +324,6 @@ impl Run<'_, '_> {
         }
     }
 
-    fn show_if_changed(&mut self, made: &Planned) {
-        let now = Some(made.plan.digest_without_notes());
-        if self.memory.shown != now {
-            self.show(made, &made.plan);
-            self.memory.shown = now;
-        }
-    }
-
     /// Shows the plan that a question is about; with JSON output, which has only the events, on standard error.
     fn show_where_asked(&self, made: &Planned) -> Result<(), Failure> {
         let Output { is_json, text, error_styles, .. } = self.host.output;
@@ -368,7 +365,7 @@ mod tests {
                 timing: Timing::default(),
                 prune: Prune::default(),
             },
-            first_contact: FirstContact::FailFast,
+            first_contact: None,
             handed_over_after: None,
             policies: &|| panic!("a fault"),
             fifo: &|| Err(Failure::new("not asked")),

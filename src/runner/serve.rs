@@ -33,13 +33,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// How long a client may take for its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may live in all: each is for one request.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many bytes a request's head may have; hyper answers 431 beyond that.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// How many headers there may be among these.
 const HEADERS_MAX: usize = 64;
 /// How many connections there may be at a time; others wait for a place.
 const CONNECTIONS_MAX: usize = 128;
@@ -48,7 +46,6 @@ const BODY_BYTES_MAX: usize = 256 << 10;
 /// What is sent must be of this type, which a page from elsewhere cannot send unasked.
 const BODY_TYPE: &str = "application/yaml";
 
-/// Answers; `None` where there is nothing.
 type Site = dyn Fn(Asked) -> BoxFuture<'static, Option<Answer>> + Send + Sync;
 
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Notifies it; does nothing without one.
 pub(super) fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!("failed to notify the service manager of {states:?}: {error}");

@@ -8,7 +8,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many intervals may pass without a run that executes its plan.
 const INTERVALS: u32 = 3;
 
 /// The history of the runs of this process, as it is served.

@@ -43,13 +43,7 @@ pub struct S3Settings {
     pub clock: fn() -> DateTime<Utc>,
 }
 
-pub struct S3(Arc<S3Settings>);
-
-impl S3 {
-    pub fn new(settings: S3Settings) -> Self {
-        Self(Arc::new(settings))
-    }
-}
+pub struct S3(pub Arc<S3Settings>);
 
 impl Store for S3 {
     fn list<'a>(

@@ -33,7 +33,6 @@ pub struct KnownVm {
     pub restored: Option<Restored>,
 }
 
-/// An object that was read whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadWhole {
     pub at: DateTime<Utc>,
@@ -41,7 +40,6 @@ pub struct ReadWhole {
     pub modified: Option<DateTime<Utc>>,
 }
 
-/// A restore that was rehearsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
     pub backup: BackupId,

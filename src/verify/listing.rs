@@ -34,7 +34,6 @@ impl Listing {
         Ok(all)
     }
 
-    /// Lists the objects of one VM anew.
     pub(super) async fn refresh(&mut self, store: &dyn Store, vm: VmId) -> Result<()> {
         let mut one = Self::default();
         store.list(&format!("{vm}/"), &mut |object| one.add(object)).await?;

@@ -20,20 +20,9 @@ use tokio::time::sleep;
 
 pub const REHEARSE_FORMAT: &str = "fifo-retain.rehearse/1";
 
-/// What the check has no business with.
-const SECRETS: [&str; 11] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SECRET_ACCESS_KEY_FILE",
-    "AWS_ACCESS_KEY_ID_FILE",
-    "AWS_SESSION_TOKEN",
-    "AWS_SESSION_TOKEN_FILE",
-    "FIFO_USER_FILE",
-    "FIFO_TOKEN",
-    "FIFO_TOKEN_FILE",
-    "FIFO_PASSWORD",
-    "FIFO_PASSWORD_FILE",
-];
+/// What the check has no business with, each also with `_FILE` behind it.
+const SECRETS: [&str; 5] =
+    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "FIFO_TOKEN", "FIFO_PASSWORD"];
 
 pub struct Rehearsal<'a> {
     pub fifo: &'a ReadClient,
@@ -45,12 +34,10 @@ pub struct Rehearsal<'a> {
     pub into: &'a str,
     /// Runs by `sh -c` once all is received.
     pub check: Option<&'a str>,
-    /// Where the file system is mounted.
     pub mountpoint: PathBuf,
     pub keep: bool,
 }
 
-/// A restore that went well.
 #[derive(Clone, Debug, Serialize)]
 pub struct Rehearsed {
     pub format: &'static str,
@@ -61,7 +48,6 @@ pub struct Rehearsed {
     pub comment: Option<String>,
     pub into: String,
     pub steps: Vec<Step>,
-    /// Fetched from the store.
     pub size_bytes: u64,
     /// From the first byte fetched to the last one received: what a real restore takes on this host.
     pub took_secs: u64,
@@ -70,7 +56,6 @@ pub struct Rehearsed {
     pub kept: bool,
 }
 
-/// An object that was fetched and received.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
     pub object: String,
@@ -165,7 +150,6 @@ async fn find(rehearsal: &Rehearsal<'_>) -> Result<Vm, RehearseError> {
     }
 }
 
-/// Returns the backups to restore, the full one first.
 fn chain(rehearsal: &Rehearsal<'_>, vm: &Vm) -> Result<Vec<Backup>, RehearseError> {
     let good: Vec<bool> = vm.backups.values().map(is_stored).collect();
     let restorable = restorable(&vm.backups, &good);
@@ -306,8 +290,9 @@ async fn check(
     // Its output must not be taken for our report.
     command.args(["-c", check]).stdin(Stdio::null()).stdout(io::stderr());
     for secret in SECRETS {
-        command.env_remove(secret);
+        command.env_remove(secret).env_remove(format!("{secret}_FILE"));
     }
+    command.env_remove("FIFO_USER_FILE");
     command.env("FIFO_RETAIN_VM", vm.to_string());
     command.env("FIFO_RETAIN_BACKUP", backup.to_string());
     let mut volumes = Vec::new();

@@ -105,7 +105,6 @@ pub struct Report {
     pub unreadable_vms: Vec<String>,
     /// Objects that could not be read, which says nothing about what is in them.
     pub unread: Vec<Unread>,
-    /// Objects that belong to no record that FiFo shows.
     pub unknown_objects: Vec<UnknownObject>,
     pub summary: Summary,
 }
@@ -176,15 +175,12 @@ pub struct Summary {
     pub vms: usize,
     pub backups: usize,
     pub restorable: usize,
-    /// Backups with a finding.
     pub broken: usize,
     pub findings: usize,
     pub objects: usize,
-    /// Of which the beginning was read in this run.
     pub headers_read: usize,
     pub read: usize,
     pub read_bytes: u64,
-    /// Left to later runs by the budget.
     pub left: usize,
     pub left_bytes: u64,
     pub unread: usize,

@@ -18,11 +18,13 @@ use futures::{StreamExt as _, stream};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    Listing,
-    Headers { done: usize, of: usize },
-    Reading { bytes: u64, of: u64 },
+/// How much was read, and of how much; while objects are listed that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub done: u64,
+    pub of: u64,
+    /// Whether these are bytes, and not objects.
+    pub is_bytes: bool,
 }
 
 /// What is asked of the storage, and how.
@@ -72,7 +74,7 @@ pub enum VerifyError {
 
 /// Compares what FiFo has recorded with what there is. An error: FiFo or the store cannot be read, or the store lacks most objects.
 pub async fn verify(question: &Question<'_>, known: &mut Known) -> Result<Report, VerifyError> {
-    (question.progress)(Progress::Listing);
+    (question.progress)(Progress::default());
     // The list comes first: what FiFo records after it cannot be missing from it unnoticed.
     let is_of_all = question.vms.is_empty();
     let mut listing = if is_of_all { Listing::of_all(question.store).await? } else { Listing::default() };
@@ -219,7 +221,7 @@ impl<'a> Run<'a> {
     /// Reads the beginning of each object, and compares each with what it has to start from.
     async fn headers(&mut self) -> Result<(), VerifyError> {
         let Question { store, progress, .. } = *self.question;
-        let each = |done, of| progress(Progress::Headers { done, of });
+        let each = |done, of| progress(Progress { done: done as u64, of: of as u64, is_bytes: false });
         self.it.headers(store, self.question.parallel, &each).await?;
         self.summary.headers_read = self.it.streams().len();
         self.it.links();
@@ -260,8 +262,8 @@ impl<'a> Run<'a> {
         let (store, progress) = (self.question.store, self.question.progress);
         let (throttle, bytes) = (Throttle::new(self.question.bytes_per_sec), AtomicU64::new(0));
         let each = |more: u64| {
-            let bytes = bytes.fetch_add(more, Ordering::Relaxed) + more;
-            progress(Progress::Reading { bytes, of });
+            let done = bytes.fetch_add(more, Ordering::Relaxed) + more;
+            progress(Progress { done, of, is_bytes: true });
         };
         let (throttle, each) = (&throttle, &each);
         let mut reads = stream::iter(left)

@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep_until};
 const HEAD_BYTES: u64 = 4 << 10;
 /// The most that is read of a beginning.
 const HEAD_BYTES_MAX: u64 = 64 << 10;
-/// How many pieces wait between the connection and the unpacking.
 const PIECES: usize = 16;
 
 #[derive(Clone, Debug)]
@@ -25,7 +24,6 @@ pub(super) struct Read {
     pub(super) damage: Option<Damage>,
     /// Where all of it was read.
     pub(super) sha1: Option<[u8; 20]>,
-    /// How many bytes of the stream were unpacked.
     pub(super) stream_bytes: u64,
 }
 

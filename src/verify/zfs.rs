@@ -83,7 +83,6 @@ pub(super) fn guid(snapshot: &str) -> Option<u64> {
     run("read a guid", &["get", "-H", "-p", "-o", "value", "guid", snapshot]).ok()?.trim().parse().ok()
 }
 
-/// Starts to receive a stream, which goes to its standard input.
 pub(super) fn receive(snapshot: &str) -> Result<Child, ZfsError> {
     let mut command = command(&["receive", snapshot]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());

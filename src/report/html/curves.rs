@@ -173,7 +173,6 @@ fn percent(day: usize, days: usize) -> f64 {
     ((small(day) + 0.5) / small(days.max(1)) * 1_000.0).round() / 10.0
 }
 
-/// Draws a line, with gaps where there is no value.
 fn line(days: &[Day], height: impl Fn(&Day) -> Option<f64>) -> String {
     let (mut path, mut is_open) = (String::new(), false);
     for (at, day) in days.iter().enumerate() {

@@ -31,7 +31,7 @@ fn plan_doc(plan: &Plan, detail: Detail) -> Doc {
 }
 
 fn plain(plan: &Plan, columns: usize, detail: Detail) -> String {
-    text_of(&plan_doc(plan, detail), columns, detail, Styles::plain())
+    text_of(&plan_doc(plan, detail), columns, detail, Styles::Plain)
 }
 
 /// Returns what a text says at whatever width: its letters in order, without blanks and the branches of trees.
@@ -96,7 +96,7 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
     let mut reports = Vec::new();
     for (name, doc) in &documents {
         for columns in [60, 200] {
-            reports.push((format!("{name} as text"), text_of(doc, columns, Detail::Usual, Styles::plain())));
+            reports.push((format!("{name} as text"), text_of(doc, columns, Detail::Usual, Styles::Plain)));
         }
         for max_bytes in [None, Some(1_536)] {
             reports.push((format!("{name} as Markdown"), super::markdown::written(doc, None, max_bytes)));

@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long an edit is worked on.
 const EDIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the tiers of a file may be due in all: more takes longer than anybody waits.
 const DUE_MAX: i64 = 20_000;

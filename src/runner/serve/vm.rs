@@ -1,6 +1,6 @@
 //! The page of one VM beside the page of all: read from FiFo when it is asked for, one after the other.
 
-use super::super::fifo::FirstContact;
+use super::super::fifo::FAIL_FAST;
 use super::super::host::Host;
 use super::super::proofs::Proofs;
 use super::super::read::{KeptVms, Planned, Query, Selection, not_there};
@@ -18,7 +18,6 @@ use std::convert::Infallible;
 use std::future::pending;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// So many may wait; more are refused.
 pub(in super::super) const WAITING_MAX: usize = 8;
 
 /// A VM whose page is asked for; the answer to one that is not there is none.
@@ -71,7 +70,7 @@ async fn page_of(
     let policies = (order.policies)()?;
     let target = (order.fifo)()?;
     let stop = host.safety_stop(&target.name());
-    let fifo = target.open(host, FirstContact::FailFast).await?;
+    let fifo = target.open(host, FAIL_FAST).await?;
     let selection =
         Selection { vms: Pattern::new(&vm.to_string()).into_iter().collect(), allow_empty: false };
     let (policies, selection) = (&policies, &selection);
