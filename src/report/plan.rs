@@ -68,16 +68,8 @@ fn is_left_out(plan: &Plan, detail: Detail) -> bool {
 }
 
 fn is_shown(vm: &VmPlan, detail: Detail) -> bool {
-    match vm.status {
-        _ if detail == Detail::Full || vm.refused_deletes > 0 => true,
-        Status::Unprotected | Status::UpToDate => false,
-        Status::Changes
-        | Status::Fault
-        | Status::Unreadable
-        | Status::Conflict
-        | Status::Blocked
-        | Status::Waiting => true,
-    }
+    let is_quiet = matches!(vm.status, Status::Unprotected | Status::UpToDate);
+    detail == Detail::Full || vm.refused_deletes > 0 || !is_quiet
 }
 
 /// Reports VMs in natural order; those with the same change as one, where there are many.

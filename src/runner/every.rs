@@ -12,7 +12,6 @@ use crate::report::{self, Exit, Failure, RunHistory, failed};
 use chrono::{DateTime, Utc};
 use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
-use std::io;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -74,20 +73,9 @@ async fn listen(
         let answer = site::answer(&site.borrow(), clock(), &asked.path, asked.accept.as_deref());
         Box::pin(ready(answer))
     };
-    let server =
-        Server::start(address, false, answer).await.map_err(|error| cannot_listen(address, error))?;
-    let bound = server.address();
-    if !bound.ip().is_loopback() {
-        tracing::warn!("{bound} can be reached from other machines, which can then see the names of all VMs");
-    }
-    tracing::info!("serving /metrics, /healthz and a page at http://{bound}/");
+    let server = Server::start(address, false, "the names of all VMs", answer).await?;
+    tracing::info!("serving /metrics, /healthz and a page at http://{}/", server.address());
     Ok(server)
-}
-
-pub(super) fn cannot_listen(address: &str, error: io::Error) -> Failure {
-    Failure::new(format!("failed to listen on {address}"))
-        .because(error)
-        .hint("is another process listening there? name another address with --listen")
 }
 
 struct Scheduler<'a> {

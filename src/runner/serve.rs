@@ -11,6 +11,7 @@
 pub mod desk;
 pub(super) mod vm;
 
+use crate::report::Failure;
 use crate::report::html::BROWSER_MAY;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -75,14 +76,23 @@ pub(super) struct Server {
 
 impl Server {
     /// Begins to serve a site, on the runtime it is called on. With port 0 the system chooses one. Of a host's name the first
-    /// address counts that can be listened on. With `takes_any` it takes what is posted.
+    /// address counts that can be listened on. With `takes_any` it takes what is posted. `seen` is what it shows.
     pub(super) async fn start(
         address: &str,
         takes_any: bool,
+        seen: &str,
         site: impl Fn(Asked) -> BoxFuture<'static, Option<Answer>> + Send + Sync + 'static,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+    ) -> Result<Self, Failure> {
+        let cannot = |error: io::Error| {
+            Failure::new(format!("failed to listen on {address}"))
+                .because(error)
+                .hint("is another process listening there? name another address with --listen")
+        };
+        let listener = TcpListener::bind(address).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        if !address.ip().is_loopback() {
+            tracing::warn!("{address} can be reached from other machines, which can then see {seen}");
+        }
         Ok(Self { address, task: tokio::spawn(serve(listener, takes_any, Arc::new(site))) })
     }
 

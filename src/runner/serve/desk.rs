@@ -1,6 +1,5 @@
 //! The page on which policies are tried: each edit is answered with what it would make of the coming year.
 
-use super::super::every::cannot_listen;
 use super::super::interrupt::Interrupt;
 use super::super::output::print;
 use super::{Answer, Asked, Server};
@@ -46,13 +45,7 @@ pub async fn serve(address: &str, desk: Desk) -> Result<Exit, Failure> {
     let site = move |asked: Asked| -> futures::future::BoxFuture<'static, Option<Answer>> {
         Box::pin(answer(Arc::clone(&desk), Arc::clone(&newest), asked))
     };
-    let server = Server::start(address, true, site).await.map_err(|error| cannot_listen(address, error))?;
-    if !server.address().ip().is_loopback() {
-        tracing::warn!(
-            "{} can be reached from other machines, which can then see these policies",
-            server.address()
-        );
-    }
+    let server = Server::start(address, true, "these policies", site).await?;
     let url = format!("http://{}/", server.address());
     print(|out| writeln!(out, "{url}"))?;
     interrupt.signalled().await;
