@@ -4,12 +4,13 @@ use std::error::Error;
 use std::iter::successors;
 
 /// How a command or a run ends. Scripts rely on the codes: a number never changes its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Exit {
     /// What was asked for is done, or there is nothing to do.
     Done,
     /// Mistakes in policies, no connection, refused sign-in, no VM visible, files, clocks too far apart, a fault of this
     /// program.
+    #[default]
     Failed,
     /// A question was answered with no.
     Declined,

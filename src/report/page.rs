@@ -124,34 +124,27 @@ pub(super) fn uploads<'a>(
 /// The last run and the next one, below a line that is as urgent as the worst of it.
 fn runs(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Vec<Block> {
     let last = history.last.as_ref();
-    let ended = last.and_then(|last| last.ended);
     let out = health.map_or_else(String::new, out_text);
-    let tone = match ended {
+    let tone = match last {
         _ if history.is_stopped() || !out.is_empty() => Tone::Alarm,
         None => Tone::Plain,
-        Some(ended) if ended.exit == Exit::Done => Tone::Fine,
-        Some(ended) if matches!(ended.exit.word(), "interrupted" | "locked") => Tone::Wait,
+        Some(last) if last.exit == Exit::Done => Tone::Fine,
+        Some(last) if matches!(last.exit.word(), "interrupted" | "locked") => Tone::Wait,
         Some(_) => Tone::Alarm,
     };
-    let outcome = match (last, ended) {
-        (None, _) => "No run has ended yet".to_owned(),
-        (Some(_), ended) => {
-            format!("Last run: {}", ended.map_or("under way", |ended| ended.exit.word()).replace('_', " "))
-        }
-    };
+    let outcome = last.map_or_else(
+        || "No run has ended yet".to_owned(),
+        |last| format!("Last run: {}", last.exit.word().replace('_', " ")),
+    );
     let out = if out.is_empty() { out } else { format!("; VMs: {out}") };
     let mut lines = Vec::new();
     if let Some(last) = last {
         lines.push(summary(last));
         let hint = last.failure.as_ref().and_then(|failure| failure.hint.as_deref());
         lines.extend(hint.map(|hint| format!("Hint: {hint}")));
-        let ended = match (last.ended, last.duration()) {
-            (Some(ended), Some(took)) => {
-                format!(", ended {} after {}", instant_text(ended.at), span_text(took.num_seconds()))
-            }
-            _ => String::new(),
-        };
-        lines.push(format!("Began {}{ended}", instant_text(last.began)));
+        let (began, ended) = (instant_text(last.began), instant_text(last.ended));
+        let took = span_text(last.duration().num_seconds());
+        lines.push(format!("Began {began}, ended {ended} after {took}"));
     }
     let running = history.running_since.map(|since| (now - since).num_seconds());
     lines.extend(running.map(|secs| format!("A run has been under way for {}.", span_text(secs))));

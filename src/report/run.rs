@@ -124,11 +124,7 @@ fn vm_problems(vm: &VmHealth) -> impl Iterator<Item = Problem> {
 
 /// Returns a line with the result of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
 pub fn summary(run: &RunSummary) -> String {
-    let ended = run.ended.map_or_else(
-        || "under way".to_owned(),
-        |it| format!("{} (exit code {})", it.exit.word(), it.exit.code()),
-    );
-    let mut text = format!("{}: {ended}.", run.command);
+    let mut text = format!("{}: {} (exit code {}).", run.command, run.exit.word(), run.exit.code());
     if let Some(failure) = &run.failure {
         text.push_str(&format!(" {}", visible(&failure.causes.join(": "))));
     } else if let Some(report) = &run.report {
@@ -164,9 +160,9 @@ struct Notification<'a> {
     command: &'static str,
     endpoint: Option<&'a str>,
     began: DateTime<Utc>,
-    ended: Option<DateTime<Utc>>,
-    outcome: Option<&'static str>,
-    exit_code: Option<u8>,
+    ended: DateTime<Utc>,
+    outcome: &'static str,
+    exit_code: u8,
     text: String,
     actions: Option<RunCounts>,
     vms: Option<Vms>,
@@ -212,9 +208,9 @@ pub fn notification(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
         command: run.command,
         endpoint: run.endpoint.as_deref(),
         began: run.began,
-        ended: run.ended.map(|ended| ended.at),
-        outcome: run.ended.map(|ended| ended.exit.word()),
-        exit_code: run.ended.map(|ended| ended.exit.code()),
+        ended: run.ended,
+        outcome: run.exit.word(),
+        exit_code: run.exit.code(),
         text: cut(&summary(run), MESSAGE_CHARS_MAX),
         actions: run.report.as_ref().map(RunReport::tally),
         vms: run.overview.as_ref().map(|overview| Vms::of(&overview.health)),

@@ -138,7 +138,7 @@ impl Scheduler<'_> {
                 }
             }
         };
-        let (signal, exit) = (self.interrupt.caught(), summary.exit());
+        let (signal, exit) = (self.interrupt.caught(), summary.exit);
         let is_remembered = summary.failure.is_none() || !summary.has_alarm();
         let stop_file = summary.endpoint.as_deref().and_then(|endpoint| host.stop_file(endpoint).ok());
         let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };

@@ -85,7 +85,7 @@ pub(super) struct Memory {
 pub async fn run_once(host: &Host, order: &Order<'_>, mut reporting: Reporting<'_>) -> Exit {
     let interrupt = Interrupt::default();
     let summary = run(host, order, &mut reporting, &interrupt, &mut Memory::default()).await;
-    let exit = summary.exit();
+    let exit = summary.exit;
     let safety_stop = summary.endpoint.as_deref().and_then(|endpoint| host.safety_stop(endpoint));
     let mut history = RunHistory { safety_stop, ..RunHistory::default() };
     history.enter(summary);

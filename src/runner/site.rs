@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use crate::insight::Overview;
     use crate::insight::status::Health;
-    use crate::report::{Exit, Failure, RunEnd};
+    use crate::report::{Exit, Failure};
 
     const EVERY: Duration = Duration::from_secs(900);
     const DEADLINE: Duration = Duration::from_secs(3_600);
@@ -160,7 +160,8 @@ mod tests {
         RunSummary {
             overview: Some(overview),
             failure: failure.map(Failure::new),
-            ended: Some(RunEnd { at: now(), exit }),
+            ended: now(),
+            exit,
             ..RunSummary::new("reconcile", now())
         }
     }

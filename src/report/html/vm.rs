@@ -81,8 +81,7 @@ fn section(explained: &Explanation, vm: &VmExplanation, history: Option<&RunHist
 fn last_run(history: &RunHistory, vm: &VmExplanation) -> Vec<(Tone, String)> {
     let mut lines = Vec::new();
     let Some(last) = &history.last else { return vec![(Tone::Plain, "No run has ended yet.".to_owned())] };
-    let ended = last.ended.map_or_else(String::new, |ended| format!("Ended {}. ", instant_text(ended.at)));
-    lines.push((Tone::Plain, format!("{ended}{}", summary(last))));
+    lines.push((Tone::Plain, format!("Ended {}. {}", instant_text(last.ended), summary(last))));
     let of_vm = last.report.iter().flat_map(|report| &report.vms).filter(|it| Some(it.at.vm) == vm.uuid);
     lines.extend(of_vm.flat_map(|it| &it.steps).map(|step| {
         let what = format!("{}, {}: {}", action_text(step.kind), word(&step.ending), step.message);

@@ -29,16 +29,16 @@ pub const METRICS: [Metric; 33] = [
     ),
     // Of the last run.
     metric("fifo_retain_last_run_timestamp_seconds", &[], "When the last run ended, however it did", |it| {
-        of_last(it, |last| last.ended.map(|ended| seconds(ended.at)))
+        of_last(it, |last| Some(seconds(last.ended)))
     }),
     metric("fifo_retain_last_run_duration_seconds", &[], "How long the last run took", |it| {
-        of_last(it, |last| last.duration().map(|took| format!("{:?}", took.as_seconds_f64())))
+        of_last(it, |last| Some(format!("{:?}", last.duration().as_seconds_f64())))
     }),
     metric(
         "fifo_retain_last_run_exit_code",
         &[],
         "The exit code of the last run, also of one that did not end the program",
-        |it| of_last(it, |last| last.ended.map(|ended| ended.exit.code().to_string())),
+        |it| of_last(it, |last| Some(last.exit.code().to_string())),
     ),
     metric(
         "fifo_retain_last_run_vanished_backups",

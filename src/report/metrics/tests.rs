@@ -5,7 +5,7 @@ use crate::insight::{Overview, TierHealth};
 use crate::inventory::VmId;
 use crate::plan::Status;
 use crate::report::tests::fixtures::{self, backup, health};
-use crate::report::{Exit, RunEnd, RunSummary};
+use crate::report::{Exit, RunSummary};
 use crate::verify::{KnownVm, Proof, Restored};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +71,8 @@ fn a_run() -> RunSummary {
         }),
         overview: Some(overview(vec![vm(1, "web-1", BackupHealth::Safe)])),
         refused_deletes: Some(40),
-        ended: Some(RunEnd { at: at(), exit: Exit::Done }),
+        ended: at(),
+        exit: Exit::Done,
         ..RunSummary::new("reconcile", at() - TimeDelta::milliseconds(90_500))
     }
 }
@@ -144,10 +145,7 @@ fn a_vm_that_has_vanished_leaves_nothing_behind() {
 fn what_was_read_is_kept_in_a_loop_and_grows_old() {
     let mut history = looped();
     history.enter(a_run());
-    history.enter(RunSummary {
-        ended: Some(RunEnd { at: at(), exit: Exit::Failed }),
-        ..RunSummary::new("reconcile", at())
-    });
+    history.enter(RunSummary { ended: at(), exit: Exit::Failed, ..RunSummary::new("reconcile", at()) });
     let later = text(&history, at() + TimeDelta::hours(8), Dialect::Prometheus);
     assert!(later.contains("policy=\"grandfather\"} 0\n# HELP fifo_retain_vm_newest"), "27 h old:\n{later}");
     assert!(later.contains("\nfifo_retain_last_run_exit_code 1\n"), "{later}");
