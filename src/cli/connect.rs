@@ -24,16 +24,12 @@ pub(super) fn target(context: &Context) -> Result<Target, Failure> {
     })
 }
 
-/// Returns the endpoint that plans name; there need be nothing to sign in with.
-pub(super) fn endpoint(context: &Context) -> Result<String, Failure> {
-    if context.global.sandbox {
-        return Ok(SANDBOX_NAME.to_owned());
+/// Returns the endpoint that plans name, if one is given; there need be nothing to sign in with.
+pub(super) fn endpoint(context: &Context) -> Result<Option<String>, Failure> {
+    match context.global.sandbox {
+        true => Ok(Some(SANDBOX_NAME.to_owned())),
+        false => Ok(Sources::of(context).endpoint()?.map(|endpoint| endpoint.to_string())),
     }
-    Sources::of(context).endpoint()?.map(|endpoint| endpoint.to_string()).ok_or_else(none_named)
-}
-
-pub(super) fn is_named(context: &Context) -> Result<bool, Failure> {
-    Ok(context.global.sandbox || Sources::of(context).endpoint()?.is_some())
 }
 
 struct Sources<'a> {
@@ -105,7 +101,7 @@ impl<'a> Sources<'a> {
     }
 }
 
-fn none_named() -> Failure {
+pub(super) fn none_named() -> Failure {
     Failure::new("no endpoint configured")
         .hint("give --endpoint or FIFO_ENDPOINT, or a profile in ~/.fifo; --sandbox uses the built-in one")
 }

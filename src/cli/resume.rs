@@ -21,7 +21,7 @@ pub struct ResumeArgs {
 
 pub(super) fn run(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure> {
     context.format(&[Format::Text])?;
-    let (host, endpoint) = (&context.host, connect::endpoint(context)?);
+    let (host, endpoint) = (&context.host, connect::endpoint(context)?.ok_or_else(connect::none_named)?);
     let folder = host.state_dir()?;
     let stop_file = host.stop_file(&endpoint)?;
     let Some(stop) = stop_file.read() else {

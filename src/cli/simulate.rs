@@ -75,7 +75,7 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
         Some(files) => parse(files).map(|loaded| loaded.policies).unwrap_or_default(),
         None => policies::load_for(context, args.prune)?,
     };
-    let read = if connect::is_named(context)? {
+    let read = if connect::endpoint(context)?.is_some() {
         let (selection, prune) = (args.planning.selection(), Prune::default());
         Some(look(context, &policies, &selection, args.from, prune, KeptVms::All, None).await?)
     } else {

@@ -232,20 +232,17 @@ impl<'a> Run<'a> {
     async fn full(&mut self, known: &mut Known) -> Result<(), VerifyError> {
         let mut left = Vec::new();
         for (object, there) in self.it.streams() {
-            let vm = known.vms.entry(object.vm).or_default();
-            if self.it.findings.get(&(object.vm, object.backup)).is_some_and(|found| {
-                found.iter().any(|finding| finding.object == object.name() && finding.code != Code::Link)
-            }) {
+            let mut found = self.it.findings.get(&(object.vm, object.backup)).into_iter().flatten();
+            if found.any(|finding| finding.object == object.name() && finding.code != Code::Link) {
                 continue;
             }
             if self.it.checked.get(&object.name()) == Some(&Depth::Full) {
                 // Its beginning was all of it.
-                self.summary.read += 1;
-                self.summary.read_bytes += there.size_bytes;
-                remember(vm, &object, there, self.now);
+                self.enter_read(known, &object, there, self.now);
                 continue;
             }
-            left.push((vm.read_at(&object.file(), there), object, there));
+            let read_at = known.vms.get(&object.vm).and_then(|vm| vm.read_at(&object.file(), there));
+            left.push((read_at, object, there));
         }
         left.sort_by_key(|(read_at, object, _)| (*read_at, object.name()));
         let mut sum = 0_u64;
@@ -276,10 +273,8 @@ impl<'a> Run<'a> {
             let is_read = read.is_ok();
             self.it.enter(read, &object, there, Depth::Full, &mut failures)?;
             if is_read {
-                self.summary.read += 1;
-                self.summary.read_bytes += there.size_bytes;
                 let now = (self.question.clock)();
-                remember(known.vms.entry(object.vm).or_default(), &object, there, now);
+                self.enter_read(known, &object, there, now);
                 if (now - saved_at).num_seconds().abs() >= SAVE_EVERY_SECS {
                     (self.question.save)(known);
                     saved_at = now;
@@ -287,6 +282,14 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    fn enter_read(&mut self, known: &mut Known, object: &Expected, there: There, at: DateTime<Utc>) {
+        let There { size_bytes, modified } = there;
+        self.summary.read += 1;
+        self.summary.read_bytes += size_bytes;
+        let vm = known.vms.entry(object.vm).or_default();
+        vm.read.insert(object.file(), ReadWhole { at, size_bytes, modified });
     }
 
     /// Judges the objects that went while others were read: a prune takes the record as well.
@@ -393,8 +396,3 @@ impl<'a> Run<'a> {
 }
 
 const SAVE_EVERY_SECS: i64 = 30;
-
-fn remember(vm: &mut KnownVm, object: &Expected, there: There, at: DateTime<Utc>) {
-    let read = ReadWhole { at, size_bytes: there.size_bytes, modified: there.modified };
-    vm.read.insert(object.file(), read);
-}
