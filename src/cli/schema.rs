@@ -1,9 +1,11 @@
 //! `schema`: the JSON Schemas of what people write and of what programs read.
 
 use super::context::{Context, Format};
+use crate::apply;
+use crate::plan;
+use crate::policy;
 use crate::report::{Exit, Failure, json};
 use crate::runner::output::print;
-use crate::{apply, plan, policy};
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]

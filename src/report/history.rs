@@ -2,12 +2,16 @@
 //! notification and log are views of these.
 
 use super::exit::{Exit, Failure};
-use super::verify::KnownVms;
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
 use crate::insight::Overview;
+use crate::inventory::VmId;
+use crate::verify::KnownVm;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// What is known of VMs' stored backups.
+pub type KnownVms = BTreeMap<VmId, KnownVm>;
 
 /// The summary of one run. It fills while the run is in progress; what a run did not reach stays empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 //! The errors are those of writing.
 
 use super::escape::is_acted_on;
+use super::history::KnownVms;
 use super::run::Vms;
-use super::verify::{KnownVms, Verified, verified};
+use super::verify::{Verified, verified};
 use crate::apply::SafetyStop;
 use crate::insight::Comparison;
 use crate::insight::show::Explanation;

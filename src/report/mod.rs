@@ -38,7 +38,7 @@ mod tests;
 pub use doc::{Detail, Doc, Tone};
 pub use escape::visible;
 pub use exit::{Exit, Failure, failed};
-pub use history::{RunHistory, RunSummary};
+pub use history::{KnownVms, RunHistory, RunSummary};
 pub use layout::wrapped;
 pub use run::{Problem, ProblemCode};
 pub use text::Styles;

@@ -1,12 +1,13 @@
 //! The page of `--listen`, for people who want to know whether the last runs were successful. Nothing on it changes anything.
 
 use super::doc::{Block, Column, Detail, Doc, Row, Table, Tone};
+use super::history::KnownVms;
 use super::html::fleet::fleet;
 use super::html::{self};
 use super::run::{Vms, is_failed, summary};
 use super::status::{entries, totals, worst_first};
 use super::stop;
-use super::verify::{KnownVms, with_proofs};
+use super::verify::with_proofs;
 use super::words::{action_text, counted, counts_text, instant_text, listed, span_text, vm_name, word};
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
 use crate::insight::status::{Health, VmHealth};

@@ -1,6 +1,7 @@
 //! The document, the metrics and the lines of `verify`: what is broken, what hangs on it, what to do.
 
 use super::doc::{Block, Column, Detail, Doc, Entry, Line, Row, Table, Tone};
+use super::history::KnownVms;
 use super::metrics::write;
 use super::words::{counted, instant_text, listed, span_text, vm_id, vm_name};
 use crate::inventory::{BackupId, VmId};
@@ -152,8 +153,6 @@ fn summary(report: &Report) -> Vec<String> {
         (counted(it.vms, "VM"), counted(it.backups, "backup"), counted(it.objects, "object"));
     vec![head, format!("{vms}, {backups}, {objects}{read}: {bad}.")]
 }
-
-pub type KnownVms = BTreeMap<VmId, KnownVm>;
 
 const PROOF_COLUMNS: [Column; 6] = [
     Column::wrapping("stored backups of", 0),

@@ -5,18 +5,18 @@ use super::interrupt::Interrupt;
 use super::reporting::Reporting;
 use super::run::{Memory, Order, run};
 use super::serve::{Answer, Asked, Server, vm};
-use super::service;
 use super::site::{self, Shown};
 use crate::apply::StopFile;
 use crate::report::{self, Exit, Failure, RunHistory, failed};
 use chrono::{DateTime, Utc};
 use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 /// How much later than planned a run may start, as a share of the interval, so that processes that were started together do
 /// not read FiFo together indefinitely.
@@ -52,10 +52,10 @@ pub async fn run_every(
     let mut scheduler = Scheduler { host, order, every, interrupt, reporting, shown, memory };
     tokio::select! {
         exit = scheduler.run_until_signal(&mut hangups) => {
-            service::notify(&[NotifyState::Stopping]);
+            notify(&[NotifyState::Stopping]);
             Ok(exit)
         }
-        never = service::stay_alive() => match never {},
+        never = stay_alive() => match never {},
         never = vm::answer_all(host, order, asked, runs) => match never {},
     }
 }
@@ -109,7 +109,7 @@ impl Scheduler<'_> {
                 biased;
                 _ = self.interrupt.signalled() => return Exit::Done,
                 _ = hangups.recv() => {
-                    service::reloading();
+                    reloading();
                     tracing::info!("SIGHUP: the policies are read again, and a run begins");
                 }
                 () = sleep_until(next) => {}
@@ -121,7 +121,7 @@ impl Scheduler<'_> {
         let host = self.host;
         self.reporting.open_channels();
         // Of use the first time, and after every SIGHUP; in between it changes nothing.
-        service::notify(&[NotifyState::Ready, NotifyState::Status("a run is under way")]);
+        notify(&[NotifyState::Ready, NotifyState::Status("a run is under way")]);
         self.shown.send_modify(|shown| shown.begin(host.now()));
         let mut at_once = false;
         let summary = {
@@ -176,9 +176,9 @@ impl Scheduler<'_> {
                 biased;
                 _ = self.interrupt.signalled() => return false,
                 _ = hangups.recv() => {
-                    service::reloading();
+                    reloading();
                     tracing::warn!("SIGHUP: no run begins during a safety stop");
-                    service::notify(&[NotifyState::Ready]);
+                    notify(&[NotifyState::Ready]);
                 }
                 () = sleep(self.every.min(STOP_READ_EVERY)) => {}
             }
@@ -193,12 +193,12 @@ impl Scheduler<'_> {
 
 /// Reads the policies in the middle of a run, which goes on by the old ones: mistakes in them are reported at once.
 fn reload_policies(host: &Host, order: &Order<'_>) {
-    service::reloading();
+    reloading();
     match (order.policies)() {
         Ok(_) => tracing::info!("SIGHUP: the next run begins by the new policies, right after this one"),
         Err(failure) => host.output.report(&failure),
     }
-    service::notify(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
 /// Reports to the log and the service manager how the run ended and when the next one starts.
@@ -207,11 +207,39 @@ fn announce_next(history: &RunHistory) {
     let last = report::run::summary(last);
     if history.is_stopped() {
         let status = format!("safety stop: no run begins until `fifo-retain resume`; the last one: {last}");
-        service::notify(&[NotifyState::Status(&status)]);
+        notify(&[NotifyState::Status(&status)]);
     } else if let Some(next) = history.next_run {
         let next = next.format("%Y-%m-%d %H:%M:%S UTC");
         tracing::info!("the next run begins at {next}");
         let status = format!("the next run begins at {next}; the last one: {last}");
-        service::notify(&[NotifyState::Status(&status)]);
+        notify(&[NotifyState::Status(&status)]);
     }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("failed to notify the service manager of {states:?}: {error}");
+    }
+}
+
+/// Says that something is read again. With the time, as systemd wants it since version 253.
+fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!("failed to read the clock for the service manager: {error}"),
+    }
+}
+
+/// Sends the watchdog signal twice as often as it is asked for. That shows that the runtime works, not that a run makes
+/// progress: an upload may take hours.
+async fn stay_alive() -> Infallible {
+    if let Some(period) = sd_notify::watchdog_enabled().filter(|period| !period.is_zero()) {
+        let mut ticks = interval((period / 2).max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            notify(&[NotifyState::Watchdog]);
+        }
+    }
+    std::future::pending().await
 }

@@ -3,8 +3,7 @@
 use super::output::Output;
 use super::proofs::known;
 use crate::apply::{Clock, Holder, Lock, LockError, SafetyStop, StopFile};
-use crate::report::verify::KnownVms;
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, KnownVms};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
