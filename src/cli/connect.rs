@@ -7,7 +7,7 @@ use crate::plan::Prune;
 use crate::policy::{Pattern, Policies};
 use crate::report::{Failure, failed};
 use crate::runner::fifo::{FAIL_FAST, SANDBOX_NAME, Settings, Target};
-use crate::runner::proofs::{OpenedStore, Proofs};
+use crate::runner::proofs::OpenedStore;
 use crate::runner::read::{KeptVms, Planned, Query, Selection};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -234,7 +234,7 @@ pub(super) async fn look(
     store: Option<OpenedStore>,
 ) -> Result<Planned, Failure> {
     let fifo = target(context)?.open(&context.host, FAIL_FAST).await?;
-    let proofs = &Proofs::open(&context.host, &fifo.name, store);
+    let proofs = &context.host.proofs(&fifo.name, store);
     proofs.refresh(false).await;
     let (host, warns) = (&context.host, true);
     let planned =

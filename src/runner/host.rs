@@ -1,7 +1,7 @@
 //! What surrounds a run: the clock, the state folder with its lock and safety stop, and the output.
 
 use super::output::Output;
-use super::proofs::known;
+use super::proofs::{OpenedStore, Proofs, known};
 use crate::apply::{Clock, Holder, Lock, LockError, SafetyStop, StopFile};
 use crate::report::{Exit, Failure, KnownVms};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -66,6 +66,10 @@ impl Host {
     /// Returns what `verify` and `rehearse` have proven of a FiFo's VMs, whatever store that is from, for those who only show it.
     pub fn verified(&self, endpoint: &str) -> KnownVms {
         known(self.state_dir().ok(), endpoint, None).vms
+    }
+
+    pub fn proofs(&self, endpoint: &str, store: Option<OpenedStore>) -> Proofs {
+        Proofs::new(self.state_dir().ok().map(ToOwned::to_owned), endpoint, store)
     }
 
     /// Takes the lock for a FiFo, so that no other run of this machine changes it meanwhile.

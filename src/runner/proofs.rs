@@ -1,7 +1,6 @@
 //! What is known of the backups in storage, and the storage, which tells more.
 
 use super::files::{self, Put};
-use super::host::Host;
 use crate::apply::{Headers, Proof, open_state_file};
 use crate::inventory::{BackupId, Vm, VmId};
 use crate::store::Store;
@@ -78,11 +77,6 @@ pub struct Proofs {
 
 impl Proofs {
     /// Reads what is known: with a store of that one alone, else whatever store it is of.
-    pub fn open(host: &Host, endpoint: &str, store: Option<OpenedStore>) -> Self {
-        Self::new(host.state_dir().ok().map(ToOwned::to_owned), endpoint, store)
-    }
-
-    /// Does the same in a state folder.
     pub fn new(state_dir: Option<PathBuf>, endpoint: &str, store: Option<OpenedStore>) -> Self {
         let proofs = Self {
             store,

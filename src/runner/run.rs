@@ -148,7 +148,7 @@ impl Run<'_, '_> {
             saved.refuse_other_endpoint(&endpoint)?;
         }
         let stop_file = host.stop_file(&endpoint)?;
-        let proofs = Proofs::open(host, &endpoint, (order.store)()?);
+        let proofs = host.proofs(&endpoint, (order.store)()?);
         let mut open = None;
         if matches!(order.approval, Approval::Asked) {
             refuse_if_set(&stop_file)?;

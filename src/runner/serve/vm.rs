@@ -2,7 +2,6 @@
 
 use super::super::fifo::FAIL_FAST;
 use super::super::host::Host;
-use super::super::proofs::Proofs;
 use super::super::read::{KeptVms, Planned, Query, Selection, not_there};
 use super::super::run::Order;
 use super::super::site::Shown;
@@ -74,7 +73,7 @@ async fn page_of(
     let selection =
         Selection { vms: Pattern::new(&vm.to_string()).into_iter().collect(), allow_empty: false };
     let (policies, selection) = (&policies, &selection);
-    let proofs = &Proofs::open(host, &target.name(), None);
+    let proofs = &host.proofs(&target.name(), None);
     let (at, prune, warns) = (None, Prune::REQUESTED, true);
     let query = Query { host, policies, fifo: &fifo, proofs, selection, at, prune, warns };
     let read = query.plan(KeptVms::All).await;
