@@ -1,15 +1,13 @@
 //! `apply`: executes a saved plan, or a new one that was shown and agreed to; and what `apply` and `reconcile` share.
 
-use super::connect;
-use super::context::Context;
-use super::look::{PlanningArgs, PruneArgs};
-use super::options::Format;
+use super::connect::{self, PlanningArgs, PruneArgs};
+use super::context::{Context, Format};
 use super::policies;
 use super::store::StoreArgs;
 use super::value::timeout;
 use crate::apply::{ExecutorSettings, Timing};
-use crate::report::{Exit, Failure};
-use crate::runner::fifo::FirstContact;
+use crate::report::{Exit, Failure, failed};
+use crate::runner::fifo::FAIL_FAST;
 use crate::runner::notify::SecretUrl;
 use crate::runner::output::can_ask;
 use crate::runner::reporting::{Address, Reporting};
@@ -103,7 +101,7 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Fai
         approval,
         selection: args.planning.selection(),
         settings: args.execute.settings(args.deadline),
-        first_contact: FirstContact::FailFast,
+        first_contact: FAIL_FAST,
         handed_over_after: None,
         policies: &|| policies::load_for(context, args.execute.prune.prune),
         fifo: &|| connect::target(context),
@@ -127,7 +125,6 @@ impl ExecuteArgs {
 }
 
 impl ReportingArgs {
-    /// Finds out where to report to; nothing is sent yet.
     pub(super) fn open<'a>(&'a self, context: &'a Context) -> Result<Reporting<'a>, Failure> {
         let notify = address("--notify-url", self.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL", context)?;
         let ping = address("--ping-url", self.ping_url.as_ref(), "FIFO_RETAIN_PING_URL", context)?;
@@ -149,7 +146,8 @@ fn address<'a>(
     }
     Ok(Box::new(move || {
         let text = connect::secret(&context.environment, variable)?;
-        let unusable = |error: String| Failure::new(format!("{variable} cannot be used")).because(error);
-        text.map(|text| text.parse()).transpose().map_err(unusable)
+        text.map(|text| text.parse())
+            .transpose()
+            .map_err(failed::<String>(format!("{variable} cannot be used")))
     }))
 }

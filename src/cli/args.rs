@@ -1,6 +1,6 @@
 //! The command line: the options of every command, and the commands. What a command takes stands beside the command.
 
-use super::options::Global;
+use super::context::Global;
 use super::{
     apply, check, completions, init, plan, reconcile, rehearse, resume, sandbox, schema, show, simulate,
     status, validate, verify,

@@ -1,8 +1,7 @@
 //! `check`: can this machine and this user do the work? Reads only; every finding is one line.
 
 use super::connect;
-use super::context::Context;
-use super::options::Format;
+use super::context::{Context, Format};
 use super::policies::{self, count_text, counted, plural};
 use crate::apply::{CLOCK_SKEW_MAX, Lock, StopFile, open_state_file};
 use crate::fifo::{FifoError, Listing};
@@ -11,7 +10,7 @@ use crate::policy::{Match, Policies, Severity};
 use crate::report::check::{Checks, Finding};
 use crate::report::stop::headline;
 use crate::report::{Exit, Failure, span_text};
-use crate::runner::fifo::{Fifo, FirstContact, Target};
+use crate::runner::fifo::{FAIL_FAST, Fifo, Target};
 use crate::runner::journal::Journal;
 use crate::runner::read::{SKEW_WARN, skew};
 use chrono::{DateTime, Utc};
@@ -50,7 +49,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
 
 /// Makes the checks for which FiFo is asked, up to the first problem that leaves nothing more to ask.
 async fn remote(target: &Target, context: &Context, checks: &mut Checks) -> Option<Listing> {
-    let opened = target.open(&context.host, FirstContact::FailFast).await;
+    let opened = target.open(&context.host, FAIL_FAST).await;
     let fifo = opened.map_err(|failure| checks.fail("connection", &failure, None)).ok()?;
     let listing = asked(&fifo, context, checks).await;
     if let Err(failure) = fifo.close().await {
@@ -61,7 +60,7 @@ async fn remote(target: &Target, context: &Context, checks: &mut Checks) -> Opti
 
 async fn asked(fifo: &Fifo, context: &Context, checks: &mut Checks) -> Option<Listing> {
     let before = context.host.now();
-    match fifo.read().backend().await {
+    match fifo.client.backend().await {
         Ok(server) => {
             checks.ok("connection", "FiFo answers, and all of its subsystems are up");
             clock(server, before, context.host.now(), checks);
@@ -72,12 +71,12 @@ async fn asked(fifo: &Fifo, context: &Context, checks: &mut Checks) -> Option<Li
             return None;
         }
     }
-    if let Err(error) = fifo.read().sign_in().await {
+    if let Err(error) = fifo.client.sign_in().await {
         let advice = "check FIFO_USER and FIFO_PASSWORD, FIFO_TOKEN or the profile";
         checks.fail("sign-in", &fifo.failure(&error), Some(advice));
         return None;
     }
-    let listed = fifo.read().list().await;
+    let listed = fifo.client.list().await;
     // A given token is sent for the first time with the list.
     let is_refused = listed.as_ref().is_err_and(FifoError::is_refusal);
     if !is_refused {
@@ -121,12 +120,8 @@ fn clock(server: Option<DateTime<Utc>>, before: DateTime<Utc>, after: DateTime<U
 fn readable(listing: &Listing, checks: &mut Checks) {
     let vms = plural(listing.visible, "VM");
     let message = format!("the user may list VMs (cloud→vms→list) and read {vms} (vms→<uuid>→get)");
-    if listing.visible == 0 {
-        let advice = "grant vms→<uuid>→get; a user who may see no VM looks just like an empty cloud";
-        checks.add("permissions", Finding::Problem, message, advice);
-    } else {
-        checks.ok("permissions", message);
-    }
+    let advice = "grant vms→<uuid>→get; a user who may see no VM looks just like an empty cloud";
+    checks.judge(listing.visible > 0, "permissions", Finding::Problem, message, advice);
     let unreadable = listing.inventory.unreadable.len();
     if unreadable > 0 {
         let message = format!("{} cannot be read completely", plural(unreadable, "VM"));
@@ -149,11 +144,8 @@ fn available(context: &Context, checks: &mut Checks) -> Option<Policies> {
             let examples = if is_built_in { "the built-in examples, " } else { "" };
             let warnings = counted(&loaded.warnings, Severity::Warning);
             let message = format!("{examples}{}, {warnings}", count_text(&loaded.policies));
-            if loaded.warnings.is_empty() {
-                checks.ok("policies", message);
-            } else {
-                checks.add("policies", Finding::Warning, message, "`fifo-retain validate` shows each");
-            }
+            let (is_ok, advice) = (loaded.warnings.is_empty(), "`fifo-retain validate` shows each");
+            checks.judge(is_ok, "policies", Finding::Warning, message, advice);
             Some(loaded.policies)
         }
         (Err(_), _) if context.has_no_policies() => {
@@ -182,26 +174,18 @@ fn selected(policies: &Policies, inventory: &Inventory, checks: &mut Checks) {
     }
     for (name, count) in counts {
         let message = format!("`{name}` is the policy of {}", plural(count, "VM"));
-        if count == 0 {
-            let advice =
-                "compare its `select` with the VMs' metadata and aliases, and the `priority` of others";
-            checks.add("selected", Finding::Warning, message, advice);
-        } else {
-            checks.ok("selected", message);
-        }
+        let advice = "compare its `select` with the VMs' metadata and aliases, and the `priority` of others";
+        checks.judge(count > 0, "selected", Finding::Warning, message, advice);
     }
-    let others = [
-        (unprotected, Finding::Warning, "without a policy", "their backups are left alone and none are made"),
-        (
-            in_conflict,
-            Finding::Problem,
-            "in conflict: two policies of one priority",
-            "give one of the policies a higher `priority`",
-        ),
-    ];
-    for (count, finding, message, advice) in others.into_iter().filter(|(count, ..)| *count > 0) {
-        let message = format!("{} {message}", plural(count, "VM"));
-        checks.add("selected", finding, message, &format!("`fifo-retain plan` names them; {advice}"));
+    if unprotected > 0 {
+        let message = format!("{} without a policy", plural(unprotected, "VM"));
+        let advice = "`fifo-retain plan` names them; their backups are left alone and none are made";
+        checks.add("selected", Finding::Warning, message, advice);
+    }
+    if in_conflict > 0 {
+        let message = format!("{} in conflict: two policies of one priority", plural(in_conflict, "VM"));
+        let advice = "`fifo-retain plan` names them; give one of the policies a higher `priority`";
+        checks.add("selected", Finding::Problem, message, advice);
     }
 }
 

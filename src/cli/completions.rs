@@ -1,7 +1,6 @@
 //! `completions`: what shells know of this program, made of the command line itself.
 
-use super::context::Context;
-use super::options::Format;
+use super::context::{Context, Format};
 use crate::report::{Exit, Failure};
 use crate::runner::output::print_text;
 use clap::Args;

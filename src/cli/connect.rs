@@ -1,10 +1,16 @@
-//! Which FiFo is meant, and what to sign in with: command line, environment and profile put together.
+//! Which FiFo is meant, and what to sign in with: command line, environment and profile put together. The commands that only
+//! look at it read it in one way.
 
-use super::context::{Context, Environment, SANDBOX_FILE};
-use super::options::Global;
+use super::context::{Context, Environment, Global, SANDBOX_FILE};
 use crate::fifo::{Credentials, Endpoint, Profile, ProfileError};
-use crate::report::Failure;
-use crate::runner::fifo::{SANDBOX_NAME, Settings, Target};
+use crate::plan::Prune;
+use crate::policy::{Pattern, Policies};
+use crate::report::{Failure, failed};
+use crate::runner::fifo::{FAIL_FAST, SANDBOX_NAME, Settings, Target};
+use crate::runner::proofs::OpenedStore;
+use crate::runner::read::{KeptVms, Planned, Query, Selection};
+use chrono::{DateTime, Utc};
+use clap::Args;
 use hyper_util::client::proxy::matcher::Matcher;
 use secrecy::SecretString;
 use std::fs;
@@ -18,23 +24,17 @@ pub(super) fn target(context: &Context) -> Result<Target, Failure> {
     })
 }
 
-/// Returns the endpoint that plans name; there need be nothing to sign in with.
-pub(super) fn endpoint(context: &Context) -> Result<String, Failure> {
-    if context.global.sandbox {
-        return Ok(SANDBOX_NAME.to_owned());
+/// Returns the endpoint that plans name, if one is given; there need be nothing to sign in with.
+pub(super) fn endpoint(context: &Context) -> Result<Option<String>, Failure> {
+    match context.global.sandbox {
+        true => Ok(Some(SANDBOX_NAME.to_owned())),
+        false => Ok(Sources::of(context).endpoint()?.map(|endpoint| endpoint.to_string())),
     }
-    Sources::of(context).endpoint()?.map(|endpoint| endpoint.to_string()).ok_or_else(none_named)
 }
 
-pub(super) fn is_named(context: &Context) -> Result<bool, Failure> {
-    Ok(context.global.sandbox || Sources::of(context).endpoint()?.is_some())
-}
-
-/// Where endpoint and secrets may stand.
 struct Sources<'a> {
     global: &'a Global,
     environment: &'a Environment,
-    /// The file with profiles, whether or not it is there.
     profiles: Option<PathBuf>,
 }
 
@@ -44,7 +44,6 @@ impl<'a> Sources<'a> {
         Self { global, environment, profiles: context.profile_file() }
     }
 
-    /// Returns the endpoint that is given, or else the profile's.
     fn endpoint(&self) -> Result<Option<Endpoint>, Failure> {
         match self.given_endpoint()? {
             None => Ok(self.profile()?.map(|profile| profile.endpoint)),
@@ -53,9 +52,8 @@ impl<'a> Sources<'a> {
     }
 
     fn given_endpoint(&self) -> Result<Option<Endpoint>, Failure> {
-        let unusable =
-            |error| Failure::new("the endpoint of --endpoint or FIFO_ENDPOINT cannot be used").because(error);
-        self.global.endpoint.as_deref().map(str::parse).transpose().map_err(unusable)
+        let endpoint = self.global.endpoint.as_deref().map(str::parse).transpose();
+        endpoint.map_err(failed("the endpoint of --endpoint or FIFO_ENDPOINT cannot be used"))
     }
 
     /// Puts them together. A profile's secrets are only ever sent to the host that it is for: with another endpoint it gives none.
@@ -103,7 +101,7 @@ impl<'a> Sources<'a> {
     }
 }
 
-fn none_named() -> Failure {
+pub(super) fn none_named() -> Failure {
     Failure::new("no endpoint configured")
         .hint("give --endpoint or FIFO_ENDPOINT, or a profile in ~/.fifo; --sandbox uses the built-in one")
 }
@@ -139,8 +137,7 @@ pub(super) fn secret(environment: &Environment, name: &str) -> Result<Option<Str
         return Err(Failure::new(format!("both {name} and {file_name} are set")).hint("unset one of them"));
     }
     let what = format!("{} ({file_name})", file.display());
-    let text = fs::read_to_string(file)
-        .map_err(|error| Failure::new(format!("failed to read {what}")).because(error))?;
+    let text = fs::read_to_string(file).map_err(failed(format!("failed to read {what}")))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     if text.is_empty() {
@@ -162,11 +159,8 @@ fn doubt(text: &str) -> Option<&'static str> {
     doubts.into_iter().find_map(|(is_so, doubt)| is_so.then_some(doubt))
 }
 
-/// Names the proxy on the way to a FiFo, as the environment sets it, without what it may hold of secrets.
-///
-/// # Errors
-///
-/// Its address cannot be read: FiFo must not be contacted directly instead.
+/// Names the proxy on the way to a FiFo, as the environment sets it, without what it may hold of secrets. An error: its address
+/// cannot be read: FiFo must not be contacted directly instead.
 fn proxy(endpoint: &Endpoint, environment: &Environment) -> Result<Option<String>, Failure> {
     let own = if endpoint.is_https() { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
     for name in own.into_iter().chain(["ALL_PROXY", "all_proxy"]) {
@@ -192,6 +186,61 @@ fn proxy(endpoint: &Endpoint, environment: &Environment) -> Result<Option<String
         return Ok(Some(format!("{}{port} ({name})", host.ok_or_else(unusable)?)));
     }
     Ok(None)
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanningArgs {
+    /// Only this VM, by UUID, or those with such an alias; can be given several times
+    #[arg(long = "vm", value_name = "UUID|ALIAS-GLOB")]
+    vms: Vec<Pattern>,
+
+    /// Go on when this user can see no VM at all
+    #[arg(long)]
+    allow_empty: bool,
+}
+
+impl PlanningArgs {
+    pub(super) fn selection(&self) -> Selection {
+        Selection { vms: self.vms.clone(), allow_empty: self.allow_empty }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "Pruning")]
+pub(super) struct PruneArgs {
+    /// Delete expired backups from storage too, for good, where the policy says `prune: true`
+    #[arg(long)]
+    pub(super) prune: bool,
+
+    /// So many backups of each VM may be deleted from storage at once, where the limit is lower
+    #[arg(long, value_name = "COUNT", requires = "prune")]
+    allow_mass_prune: Option<usize>,
+}
+
+impl PruneArgs {
+    pub(super) fn switch(self) -> Prune {
+        Prune { is_requested: self.prune, mass_allowed: self.allow_mass_prune.unwrap_or(0) }
+    }
+}
+
+/// Reads the FiFo that is meant and plans, for an instant or for now. Nothing but the sign-in and reads is sent.
+pub(super) async fn look(
+    context: &Context,
+    policies: &Policies,
+    selection: &Selection,
+    at: Option<DateTime<Utc>>,
+    prune: Prune,
+    kept: KeptVms,
+    store: Option<OpenedStore>,
+) -> Result<Planned, Failure> {
+    let fifo = target(context)?.open(&context.host, FAIL_FAST).await?;
+    let proofs = &context.host.proofs(&fifo.name, store);
+    proofs.refresh(false).await;
+    let (host, warns) = (&context.host, true);
+    let planned =
+        Query { host, policies, fifo: &fifo, proofs, selection, at, prune, warns }.plan(kept).await?;
+    fifo.close().await?;
+    Ok(planned)
 }
 
 #[cfg(test)]

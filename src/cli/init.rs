@@ -3,8 +3,7 @@
 mod crontab;
 mod draft;
 
-use super::context::Context;
-use super::options::Format;
+use super::context::{Context, Format};
 use super::policies;
 use crate::policy::{self, PolicyErrors, SourceFile, Zone, is_name};
 use crate::report::{Exit, Failure};
@@ -13,9 +12,8 @@ use crate::runner::output::{ask_line, can_ask, is_yes, print_text};
 use clap::Args;
 use crontab::Crontab;
 use draft::{Condition, Draft, yaml};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 const DEFAULT_NAME: &str = "grandfather";
 const DEFAULT_ZONE: &str = "UTC";
@@ -74,7 +72,10 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
     };
     let text = yaml(&drafts);
     let name = drafts.first().map_or(DEFAULT_NAME, |draft| &draft.name);
-    let path = args.out.clone().unwrap_or_else(|| default_path(context, name));
+    let path = args.out.clone().unwrap_or_else(|| {
+        let folder = context.policy_paths().into_iter().find(|path| !path.is_file());
+        folder.unwrap_or_default().join(format!("{name}.yaml"))
+    });
     validate(&text, &path, context)?;
     if path == Path::new("-") {
         print_text(&text)?;
@@ -188,11 +189,6 @@ fn policy_name(text: &str) -> Result<String, String> {
 fn zone(text: &str) -> Result<String, String> {
     let found = Zone::find(text).map(|_| text.to_owned());
     found.ok_or_else(|| "not an IANA time zone; write it like Europe/Berlin".to_owned())
-}
-
-fn default_path(context: &Context, name: &str) -> PathBuf {
-    let folder = context.policy_paths().into_iter().find(|path| !path.is_file());
-    folder.unwrap_or_default().join(format!("{name}.yaml"))
 }
 
 fn validate(text: &str, path: &Path, context: &Context) -> Result<(), Failure> {

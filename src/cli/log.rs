@@ -3,9 +3,9 @@
 //! Only this program's own messages are let through, at any verbosity: what the libraries below it have to say in their
 //! traces are requests with all their headers, and the token is in one of them.
 
-use super::options::{Global, LogFormat};
-use crate::report::Styles;
+use super::context::{Global, LogFormat};
 use crate::report::json::Harmless;
+use crate::report::{Styles, Tone};
 use crate::runner::output::{self, Output};
 use anstyle::Style;
 use std::fmt;
@@ -86,11 +86,11 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let (style, word) = match *event.metadata().level() {
-            Level::ERROR => (self.styles.alarm, "error: "),
-            Level::WARN => (self.styles.wait, "warning: "),
+            Level::ERROR => (self.styles.of(Tone::Alarm), "error: "),
+            Level::WARN => (self.styles.of(Tone::Wait), "warning: "),
             Level::INFO => (Style::new(), ""),
-            Level::DEBUG => (self.styles.quiet, "debug: "),
-            Level::TRACE => (self.styles.quiet, "trace: "),
+            Level::DEBUG => (self.styles.of(Tone::Plain), "debug: "),
+            Level::TRACE => (self.styles.of(Tone::Plain), "trace: "),
         };
         let mut text = word.to_owned();
         context.field_format().format_fields(Writer::new(&mut text), event)?;

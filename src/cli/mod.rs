@@ -1,8 +1,8 @@
 //! The commands, one file each with what it takes, and what they share.
 //!
-//! [`args`] is the command line, `options` what holds for every command, `value` reads values; `context` is clock, environment
-//! and files; `connect` finds out which FiFo is meant and what to sign in with, and `look` reads it; `policies` reads the
-//! policies; `log` and `usage` are messages.
+//! [`args`] is the command line, `value` reads values; `context` has the options of every command, clock, environment and files;
+//! `connect` finds out which FiFo is meant and what to sign in with, and reads it; `policies` reads the policies; `log` and
+//! `usage` are messages.
 
 mod apply;
 pub mod args;
@@ -12,8 +12,6 @@ mod connect;
 mod context;
 mod init;
 mod log;
-mod look;
-mod options;
 mod plan;
 mod policies;
 mod reconcile;
@@ -30,7 +28,7 @@ mod validate;
 mod value;
 mod verify;
 
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, failed};
 use crate::runner::output;
 use args::{Arguments, Command};
 use clap::FromArgMatches as _;
@@ -96,7 +94,5 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
 
 fn in_runtime(run: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime
-        .map_err(|error| Failure::new("failed to start the asynchronous runtime").because(error))?
-        .block_on(run)
+    runtime.map_err(failed("failed to start the asynchronous runtime"))?.block_on(run)
 }

@@ -1,15 +1,14 @@
 //! `plan`: shows the plan, and saves it with `--out`.
 
-use super::context::Context;
-use super::look::{PlanningArgs, PruneArgs, look};
-use super::options::Format;
+use super::connect::{PlanningArgs, PruneArgs, look};
+use super::context::{Context, Format};
 use super::policies;
 use super::store::StoreArgs;
 use super::value::instant;
 use crate::plan::Plan;
 use crate::report::markdown::{self, MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST};
 use crate::report::plan::{PlanParts, document};
-use crate::report::{Exit, Failure, change, diff, json};
+use crate::report::{Exit, Failure, change, diff, failed, json};
 use crate::runner::files::{self, Put};
 use crate::runner::output::{print, print_text};
 use crate::runner::read::{KeptVms, Planned, compare_with};
@@ -76,7 +75,7 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
 
     // Saved before it is shown: the file is written even if the pipe is closed early.
     match &args.out {
-        Some(_) if to_stdout => print(|out| json::plan(&plan, None, out))?,
+        Some(_) if to_stdout => print(|out| json::document(&plan, None, out))?,
         Some(path) => save(&plan, path)?,
         None => {}
     }
@@ -98,7 +97,7 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
         print_text(&markdown::written(&doc(), Some(MARKER), Some(max_bytes)))?;
     } else if !to_stdout {
         context.print(doc, |out| match &compared {
-            None => json::plan(&plan, stop.as_ref(), out),
+            None => json::document(&plan, stop.as_ref(), out),
             Some(compared) => json::comparison(&plan, compared, stop.as_ref(), out),
         })?;
     }
@@ -125,10 +124,8 @@ fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format, to_stdout: 
 
 /// Writes a plan to a file that only its owner may read, whole or not at all.
 fn save(plan: &Plan, path: &Path) -> Result<(), Failure> {
-    let saved = files::put(path, files::PRIVATE, Put::Over, |out| json::plan(plan, None, out));
-    saved.map_err(|error| {
-        Failure::new(format!("failed to save the plan to {}", path.display())).because(error)
-    })?;
+    let saved = files::put(path, files::PRIVATE, Put::Over, |out| json::document(plan, None, out));
+    saved.map_err(failed(format!("failed to save the plan to {}", path.display())))?;
     let until = plan.valid_until.map_or_else(String::new, |until| {
         format!("; from {} on it would be another one", until.format("%Y-%m-%d %H:%M:%S UTC"))
     });

@@ -1,13 +1,11 @@
 //! Reading the policies, and telling what is wrong with them.
 
-use super::context::Context;
-use super::options::LogFormat;
+use super::context::{Context, LogFormat};
 use crate::policy::{self, Diagnostic, Loaded, Policies, PolicyErrors, Severity, SourceFile, render_text};
 use crate::report::{Failure, Styles};
 use crate::runner::output;
 use std::path::PathBuf;
 
-/// The example policies, for `--sandbox` where there are none.
 const EXAMPLES: [(&str, &str); 4] = [
     ("built-in/daily-full.yaml", include_str!("../../policies/daily-full.yaml")),
     ("built-in/databases.yaml", include_str!("../../policies/databases.yaml")),
@@ -83,7 +81,7 @@ fn refused(context: &Context, mistakes: &PolicyErrors, place: &str, hint: &str) 
 
 pub(super) fn print_diagnostics(context: &Context, diagnostics: &[Diagnostic]) {
     if context.global.log_format == LogFormat::Text {
-        let colour = context.host.output.error_styles != Styles::plain();
+        let colour = context.host.output.error_styles != Styles::Plain;
         let gap = if diagnostics.is_empty() { "" } else { "\n" };
         return output::say(format!("{}{gap}", render_text(diagnostics, colour)).into_bytes());
     }
@@ -112,7 +110,6 @@ pub(super) fn count_text(policies: &Policies) -> String {
     }
 }
 
-/// Puts a number before a noun.
 pub(super) fn plural(count: usize, noun: &str) -> String {
     match count {
         0 => format!("no {noun}s"),

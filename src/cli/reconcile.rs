@@ -1,15 +1,12 @@
 //! `reconcile`: plans and executes without asking, once or again and again.
 
 use super::apply::{ExecuteArgs, ReportingArgs};
-use super::connect;
-use super::context::Context;
-use super::look::PlanningArgs;
-use super::options::Format;
+use super::connect::{self, PlanningArgs};
+use super::context::{Context, Format};
 use super::policies;
 use super::value::{address, interval, timeout};
 use crate::report::{Exit, Failure};
 use crate::runner::every::run_every;
-use crate::runner::fifo::FirstContact;
 use crate::runner::run::{Approval, Order, run_once};
 use clap::Args;
 use std::time::Duration;
@@ -52,7 +49,7 @@ pub(super) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Exit,
         approval: Approval::Everything,
         selection: args.planning.selection(),
         settings: args.execute.settings(Some(args.deadline)),
-        first_contact: FirstContact::KeepTrying,
+        first_contact: None,
         handed_over_after: args.every.map(|every| every.max(HAND_OVER_LEAST)),
         policies: &|| policies::load_for(context, args.execute.prune.prune),
         fifo: &|| connect::target(context),

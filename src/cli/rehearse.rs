@@ -1,16 +1,15 @@
 //! `rehearse`: restores a VM's backup for real.
 
 use super::connect;
-use super::context::Context;
-use super::options::Format;
+use super::context::{Context, Format};
 use super::store::StoreArgs;
 use super::value::instant;
-use super::verify::{known, save, store_failure};
+use super::verify::store_failure;
 use crate::policy::Pattern;
-use crate::report::{Exit, Failure, json, verify as reports};
-use crate::runner::fifo::{Fifo, FirstContact};
+use crate::report::{Exit, Failure, failed, json, verify as reports};
+use crate::runner::fifo::{FAIL_FAST, Fifo};
 use crate::runner::interrupt::Interrupt;
-use crate::runner::proofs::OpenedStore;
+use crate::runner::proofs::{self, OpenedStore};
 use crate::verify::{Rehearsal, RehearseError, Restored, clean, rehearse};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -52,9 +51,9 @@ pub(super) async fn run(args: &RehearseArgs, context: &Context) -> Result<Exit, 
     let state_dir = context.host.made_state_dir()?;
     let _lock = lock(state_dir, &args.into)?;
     let mountpoint = mountpoint(state_dir, &args.into)?;
-    let fifo = target.open(&context.host, FirstContact::FailFast).await?;
+    let fifo = target.open(&context.host, FAIL_FAST).await?;
     let rehearsal = Rehearsal {
-        fifo: fifo.read(),
+        fifo: &fifo.client,
         store: store.as_ref(),
         vm: &args.vm,
         at: args.at,
@@ -78,15 +77,15 @@ pub(super) async fn run(args: &RehearseArgs, context: &Context) -> Result<Exit, 
     }
     fifo.close().await?;
     let rehearsed = rehearsed?;
-    let mut known = known(state_dir, &target.name(), &store_name);
+    let mut known = proofs::known(Some(state_dir), &target.name(), Some(&store_name));
     known.vms.entry(rehearsed.vm).or_default().restored = Some(Restored {
         backup: rehearsed.backup,
         at: context.host.now(),
         took_secs: rehearsed.took_secs,
         size_bytes: rehearsed.size_bytes,
     });
-    save(&known, state_dir);
-    context.print(|| reports::rehearsed(&rehearsed), |out| json::document(&rehearsed, out))?;
+    proofs::save(&known, state_dir);
+    context.print(|| reports::rehearsed(&rehearsed), |out| json::document(&rehearsed, None, out))?;
     Ok(Exit::Done)
 }
 
@@ -105,8 +104,7 @@ fn lock(state_dir: &Path, into: &str) -> Result<File, Failure> {
 }
 
 fn mountpoint(state_dir: &Path, into: &str) -> Result<PathBuf, Failure> {
-    let absolute = fs::canonicalize(state_dir);
-    let folder = absolute.map_err(|error| Failure::new("failed to find the state folder").because(error))?;
+    let folder = fs::canonicalize(state_dir).map_err(failed("failed to find the state folder"))?;
     Ok(folder.join(format!("rehearsal-{}", digest(into))))
 }
 

@@ -1,12 +1,11 @@
 //! `resume`: lifts the safety stop that an alarm has left. FiFo is not asked anything.
 
 use super::connect;
-use super::context::Context;
-use super::options::Format;
+use super::context::{Context, Format};
 use crate::apply::{Event, EventKind, InFlight, Observer as _};
-use crate::report::stop::{details, document, headline};
+use crate::report::stop::{self, document};
 use crate::report::text::{self, TextOptions};
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, failed};
 use crate::runner::journal::Journal;
 use crate::runner::output::{ask, can_ask, print, print_text};
 use clap::Args;
@@ -22,7 +21,7 @@ pub struct ResumeArgs {
 
 pub(super) fn run(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure> {
     context.format(&[Format::Text])?;
-    let (host, endpoint) = (&context.host, connect::endpoint(context)?);
+    let (host, endpoint) = (&context.host, connect::endpoint(context)?.ok_or_else(connect::none_named)?);
     let folder = host.state_dir()?;
     let stop_file = host.stop_file(&endpoint)?;
     let Some(stop) = stop_file.read() else {
@@ -31,9 +30,7 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure>
         return Ok(Exit::Done);
     };
     if !args.auto_approve && !can_ask() {
-        let mut message = format!("there is no terminal to ask on. {}", headline(&stop));
-        message.extend(details(&stop).iter().map(|line| format!("\n  {line}")));
-        return Err(Failure::usage(message)
+        return Err(Failure::usage(format!("there is no terminal to ask on. {}", stop::text(&stop)))
             .hint("give --auto-approve to lift it without asking, once the cause is found"));
     }
     let shown = document(&stop);
@@ -42,9 +39,8 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure>
     } else {
         let options = TextOptions { styles: host.output.error_styles, ..*context.text() };
         let mut err = io::stderr().lock();
-        text::write(&shown, &options, &mut err).and_then(|()| writeln!(err)).map_err(|error| {
-            Failure::new("failed to show the safety stop on standard error").because(error)
-        })?;
+        let written = text::write(&shown, &options, &mut err).and_then(|()| writeln!(err));
+        written.map_err(failed("failed to show the safety stop on standard error"))?;
         if !ask("Has the cause been found and removed, and may runs begin again?")? {
             return Err(Failure::ending(Exit::Declined, "the safety stop stays"));
         }

@@ -1,7 +1,6 @@
 //! `sandbox`: serves the simulated FiFo for other programs.
 
-use super::context::{Context, SANDBOX_FILE};
-use super::options::Format;
+use super::context::{Context, Format, SANDBOX_FILE};
 use super::value::timeout;
 use crate::report::{Exit, Failure};
 use crate::runner::fifo::SANDBOX_USER;

@@ -1,7 +1,6 @@
 //! `schema`: the JSON Schemas of what people write and of what programs read.
 
-use super::context::Context;
-use super::options::Format;
+use super::context::{Context, Format};
 use crate::apply;
 use crate::plan;
 use crate::policy;

@@ -1,16 +1,14 @@
 //! `show`: why every backup of a VM is where it is.
 
-use super::context::Context;
-use super::look::look;
-use super::options::Format;
+use super::connect::look;
+use super::context::{Context, Format};
 use super::policies;
 use super::value::instant;
 use crate::insight::show::{enter_expiry_dates, explain};
 use crate::plan::Prune;
 use crate::policy::Pattern;
 use crate::report::html::vm;
-use crate::report::text::Detail;
-use crate::report::{Exit, Failure, json, show, stop as safety_stop, verify as proofs};
+use crate::report::{Detail, Exit, Failure, json, show, stop as safety_stop, verify as proofs};
 use crate::runner::output::print_text;
 use crate::runner::read::{KeptVms, Planned, Selection};
 use chrono::{DateTime, Utc};

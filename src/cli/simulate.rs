@@ -1,9 +1,7 @@
 //! `simulate`: what there would be, were the planner run forward.
 
-use super::connect;
-use super::context::Context;
-use super::look::{PlanningArgs, look};
-use super::options::Format;
+use super::connect::{self, PlanningArgs, look};
+use super::context::{Context, Format};
 use super::policies;
 use super::value::{address, change_rate, instant, interval, size, span};
 use crate::plan::Prune;
@@ -77,7 +75,7 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
         Some(files) => parse(files).map(|loaded| loaded.policies).unwrap_or_default(),
         None => policies::load_for(context, args.prune)?,
     };
-    let read = if connect::is_named(context)? {
+    let read = if connect::endpoint(context)?.is_some() {
         let (selection, prune) = (args.planning.selection(), Prune::default());
         Some(look(context, &policies, &selection, args.from, prune, KeptVms::All, None).await?)
     } else {

@@ -1,16 +1,15 @@
 //! `status`: whether the backups would save every VM.
 
-use super::context::Context;
-use super::look::{PlanningArgs, look};
-use super::options::Format;
+use super::connect::{PlanningArgs, look};
+use super::context::{Context, Format};
 use super::policies;
 use super::value::instant;
 use crate::inventory::VmId;
 use crate::plan::Prune;
+use crate::report::metrics::{self, Dialect};
 use crate::report::page::status_page;
-use crate::report::status::{StatusView, document};
-use crate::report::text::Detail;
-use crate::report::{Exit, Failure, RunHistory, json, verify as proofs};
+use crate::report::status::document;
+use crate::report::{Detail, Exit, Failure, RunHistory, json, verify as proofs};
 use crate::runner::output::print_text;
 use crate::runner::read::{KeptVms, Planned};
 use crate::runner::reporting::write_metrics;
@@ -56,8 +55,7 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
         print_text(&status_page(&health, &known, stop.as_ref(), &identity))?;
     } else {
         let doc = || {
-            let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
-            let doc = document(&health, stop.as_ref(), view, Some(&identity), context.detail());
+            let doc = document(&health, stop.as_ref(), args.problems, Some(&identity), context.detail());
             let shown: Vec<(VmId, &str)> = match context.detail() {
                 Detail::Errors | Detail::Brief => Vec::new(),
                 _ => health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect(),
@@ -77,7 +75,7 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
             safety_stop: stop,
             ..RunHistory::default()
         };
-        write_metrics(path, &context.host, &history)?;
+        write_metrics(path, &metrics::text(&history, context.host.now(), Dialect::Prometheus))?;
     }
     Ok(if args.check && is_out { Exit::Changes } else { Exit::Done })
 }

@@ -28,16 +28,11 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
-    /// Opens the store if one is named.
     pub(super) fn open_if_given(&self, context: &Context) -> Result<Option<OpenedStore>, Failure> {
         given(self.store.as_deref()).map(|_| self.open(context)).transpose()
     }
 
-    /// Opens the store; nothing is sent yet.
-    ///
-    /// # Errors
-    ///
-    /// None is named, or it cannot be used. No message holds a secret.
+    /// Opens the store; nothing is sent yet. An error: none is named, or it cannot be used. No message holds a secret.
     pub(super) fn open(&self, context: &Context) -> Result<OpenedStore, Failure> {
         let text = given(self.store.as_deref()).ok_or_else(|| {
             Failure::new("no store configured")
@@ -48,8 +43,8 @@ impl StoreArgs {
         let location: Location = text.parse().map_err(unusable)?;
         let name = location.to_string();
         let store: Arc<dyn Store> = match location {
-            Location::Folder(path) => Arc::new(Folder::new(path)),
-            Location::S3 { bucket, prefix } => Arc::new(S3::new(self.s3(context, bucket, prefix)?)),
+            Location::Folder(path) => Arc::new(Folder(path)),
+            Location::S3 { bucket, prefix } => Arc::new(S3(Arc::new(self.s3(context, bucket, prefix)?))),
         };
         Ok(OpenedStore { store, name })
     }

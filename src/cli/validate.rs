@@ -1,7 +1,6 @@
 //! `validate`: checks the policies, offline. What it finds is its output.
 
-use super::context::Context;
-use super::options::Format;
+use super::context::{Context, Format};
 use super::policies::{count_text, counted, plural};
 use crate::policy::{self, Diagnostic, Loaded, Policies, Severity, render_github, render_text};
 use crate::report::json::document;
@@ -39,7 +38,7 @@ pub(super) fn run(args: &ValidateArgs, context: &Context) -> Result<Exit, Failur
     let shown = match format {
         Format::Github => render_github(&findings),
         _ if findings.is_empty() => String::new(),
-        _ => render_text(&findings, context.text().styles != Styles::plain()) + "\n",
+        _ => render_text(&findings, context.text().styles != Styles::Plain) + "\n",
     };
     print(|out| match format {
         Format::Json => write_json(policies.as_ref(), &findings, out),
@@ -83,7 +82,7 @@ fn write_json(policies: Option<&Policies>, findings: &[Diagnostic], out: &mut dy
         "policies": policies.map(|policies| policies.iter().count()),
         "findings": findings.iter().map(finding).collect::<Vec<_>>(),
     });
-    document(&report, out)
+    document(&report, None, out)
 }
 
 /// Sums up: `4 policies in 4 files, no mistakes`.

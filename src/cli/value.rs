@@ -63,7 +63,6 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     parse_size(text).map_err(|problem| format!("it {problem}; write it like 40GiB"))
 }
 
-/// Reads bytes in a second: `200MiB/s`.
 pub(super) fn rate(text: &str) -> Result<u64, String> {
     let bytes = text.strip_suffix("/s").ok_or("it has no `/s`; write it like 200MiB/s")?;
     size(bytes).and_then(|bytes| if bytes > 0 { Ok(bytes) } else { Err("it must be more than 0".to_owned()) })

@@ -1,29 +1,25 @@
 //! `verify`: are the stored backups what FiFo says they are?
 
 use super::connect;
-use super::context::Context;
-use super::options::Format;
+use super::context::{Context, Format};
 use super::store::StoreArgs;
 use super::value::{rate, size};
 use crate::policy::Pattern;
 use crate::report::{Exit, Failure, json, verify as reports};
-use crate::runner::fifo::{Fifo, FirstContact};
-use crate::runner::output::{Output, bars};
-use crate::runner::proofs::OpenedStore;
-use crate::runner::reporting::write_metrics_text;
+use crate::runner::fifo::{FAIL_FAST, Fifo};
+use crate::runner::output::{Output, bars, style_of};
+use crate::runner::proofs::{self, OpenedStore};
+use crate::runner::reporting::write_metrics;
 use crate::store::StoreError;
-use crate::verify::{
-    Depth, FORMAT, Known, Options, Progress, Question, Report, Shard, VerifyError, merge, verify,
-};
+use crate::verify::{Depth, FORMAT, Known, Progress, Question, Report, Shard, VerifyError, merge, verify};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How often a log tells how far the reading is.
 const TOLD_EVERY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
@@ -84,44 +80,43 @@ pub(super) async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Fa
     context.format(&[Format::Text, Format::Json, Format::Markdown])?;
     let report = if args.merge.is_empty() { ask(args, context).await? } else { merged(args, context)? };
     if let Some(path) = &args.metrics_file {
-        write_metrics_text(path, &reports::metrics(&report))?;
+        write_metrics(path, &reports::metrics(&report))?;
     }
     let doc = || reports::document(&report, context.text().detail);
-    context.print(doc, |out| json::document(&report, out))?;
+    context.print(doc, |out| json::document(&report, None, out))?;
     Ok(if report.is_out() { Exit::Changes } else { Exit::Done })
 }
 
 async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
     let OpenedStore { store, name: store_name } = args.store.open(context)?;
-    let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;
+    let fifo = connect::target(context)?.open(&context.host, FAIL_FAST).await?;
     let state_dir = context.host.made_state_dir()?;
-    let mut known = known(state_dir, fifo.name(), &store_name);
+    let read = || proofs::known(Some(state_dir), &fifo.name, Some(&store_name));
+    let mut known = read();
     let before = known.clone();
     // A verification may take days, and runs find something meanwhile.
     let save_all = |known: &Known| {
         let mut known = known.clone();
-        known.take_over(&before, self::known(state_dir, fifo.name(), &store_name));
-        save(&known, state_dir);
+        known.take_over(&before, read());
+        proofs::save(&known, state_dir);
     };
-    let options = Options {
+    let shown = Shown::new(&context.host.output);
+    let question = Question {
         depth: args.depth,
-        vms: args.vms.clone(),
+        vms: &args.vms,
         shard: args.shard,
         parallel: args.parallel.into(),
         bytes_per_sec: args.rate,
         budget_bytes: args.budget,
-    };
-    let shown = Shown::new(&context.host.output);
-    let question = Question {
-        fifo: fifo.read(),
-        endpoint: fifo.name(),
+        fifo: &fifo.client,
+        endpoint: &fifo.name,
         store: store.as_ref(),
         store_name: &store_name,
         clock: context.host.clock,
         progress: &|progress| shown.tell(progress),
         save: &save_all,
     };
-    let verified = verify(&question, &options, &mut known).await;
+    let verified = verify(&question, &mut known).await;
     shown.bar.finish_and_clear();
     let report = verified.map_err(|error| failure(&error, &fifo));
     if let Ok(report) = &report {
@@ -133,22 +128,6 @@ async fn ask(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
     }
     fifo.close().await?;
     report
-}
-
-/// Reads what earlier runs found out. Where that cannot be read, objects are read in another order, and what was found is found
-/// again.
-pub(super) fn known(state_dir: &Path, endpoint: &str, store: &str) -> Known {
-    let read = Known::read(state_dir, endpoint, Some(store)).unwrap_or_else(|error| {
-        tracing::warn!("{error}; what earlier verifications found out is not used");
-        None
-    });
-    read.unwrap_or_else(|| Known::new(endpoint, store))
-}
-
-pub(super) fn save(known: &Known, state_dir: &Path) {
-    if let Err(error) = known.write(state_dir) {
-        tracing::warn!("failed to save what was verified in {}: {error}", state_dir.display());
-    }
 }
 
 /// Puts the reports in the files of `--merge` together, and remembers what they found as if it were found here.
@@ -164,11 +143,11 @@ fn merged(args: &VerifyArgs, context: &Context) -> Result<Report, Failure> {
         }
     };
     let reports = args.merge.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let report = merge(reports).map_err(|error| Failure::of(&error))?;
+    let report = merge(reports).map_err(Failure::new)?;
     let state_dir = context.host.made_state_dir()?;
-    let mut known = known(state_dir, &report.endpoint, &report.store);
+    let mut known = proofs::known(Some(state_dir), &report.endpoint, Some(&report.store));
     known.enter(&report);
-    save(&known, state_dir);
+    proofs::save(&known, state_dir);
     Ok(report)
 }
 
@@ -207,35 +186,28 @@ struct Shown {
 
 impl Shown {
     fn new(output: &Output) -> Self {
-        let has_bar = output.error_columns.is_some() && !output.is_quiet();
-        let bar = if has_bar { bars().add(ProgressBar::no_length()) } else { ProgressBar::hidden() };
+        let bar =
+            if output.has_bars() { bars().add(ProgressBar::no_length()) } else { ProgressBar::hidden() };
         Self { bar, began: Instant::now(), told_at: Mutex::new(Instant::now()) }
     }
 
-    fn tell(&self, progress: Progress) {
-        let (template, unit, done, of) = match progress {
-            Progress::Listing => ("{spinner} listing", "", 0, 0),
-            Progress::Headers { done, of } => {
-                ("{wide_bar} {pos} of {len} objects, {eta} left", "objects", done as u64, of as u64)
-            }
-            Progress::Reading { bytes, of } => {
-                ("{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left", "MiB", bytes, of)
-            }
-        };
+    fn tell(&self, Progress { done, of, is_bytes }: Progress) {
         if self.bar.length() != Some(of) {
             self.bar.reset();
             self.bar.set_length(of);
-            self.bar.set_style(
-                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
+            self.bar.set_style(style_of(match is_bytes {
+                _ if of == 0 => "{spinner} listing",
+                true => "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+                false => "{wide_bar} {pos} of {len} objects, {eta} left",
+            }));
         }
         self.bar.set_position(done);
         let Ok(mut told_at) = self.told_at.lock() else { return };
         if self.bar.is_hidden() && done > 0 && told_at.elapsed() >= TOLD_EVERY {
             *told_at = Instant::now();
             let left = self.began.elapsed().as_secs().saturating_mul(of.saturating_sub(done)) / done;
-            let scale = |it: u64| if unit == "MiB" { it >> 20 } else { it };
-            tracing::info!("verified {} of {} {unit}, about {left} s left", scale(done), scale(of));
+            let (unit, shift) = if is_bytes { ("MiB", 20) } else { ("objects", 0) };
+            tracing::info!("verified {} of {} {unit}, about {left} s left", done >> shift, of >> shift);
         }
     }
 }

@@ -1,11 +1,9 @@
 //! The document of a change of policies: what it causes, and what is due anyway only counted.
 
-use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
+use super::doc::{Block, Column, Detail, Doc, Entry, Line, Row, Table, Tone};
 use super::groups::entry_head;
 use super::plan::{self, PlanParts, action_line};
 use super::simulate::NUMBERS;
-use super::style::Tone;
-use super::text::Detail;
 use super::words::{counted, held_text, listed};
 use crate::insight::{
     AbandonedBackups, Comparison, ComparisonSummary, PolicyChange, PolicyChangeKind, Protection,
@@ -24,7 +22,6 @@ const YEAR_COLUMNS: [Column; 4] = [
     Column::number("with it", 0),
 ];
 
-/// Reports a plan and what a change of policies has to do with it.
 pub fn document(plan: &Plan, comparison: &Comparison, parts: PlanParts<'_>, detail: Detail) -> Doc {
     let has_details = parts.has_details;
     let mut doc = plan::document(plan, PlanParts { has_details: false, ..parts }, detail);
@@ -195,7 +192,6 @@ fn totals(summary: &ComparisonSummary) -> String {
     )
 }
 
-/// Says what a policy sets otherwise, a setting a line.
 fn setting_lines(policy: &PolicyChange) -> Vec<String> {
     match policy.change {
         PolicyChangeKind::Added => return vec!["new".to_owned()],
@@ -209,7 +205,6 @@ fn setting_lines(policy: &PolicyChange) -> Vec<String> {
     lines.collect()
 }
 
-/// Reports how the simulated years of policies differ; nothing where they do not.
 fn years(comparison: &Comparison) -> Vec<Block> {
     let mut rows = Vec::new();
     for year in &comparison.years {

@@ -1,9 +1,8 @@
 //! What `check` has found out: whether this machine and this user can do the work.
 
-use super::doc::{Block, Doc, Entry, Line};
+use super::doc::{Block, Doc, Entry, Line, Tone};
 use super::exit::Failure;
 use super::json;
-use super::style::Tone;
 use super::words::counted;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -31,7 +30,6 @@ struct Check {
     advice: Option<String>,
 }
 
-/// All checks, in the order in which they were made.
 #[derive(Clone, Debug, Default)]
 pub struct Checks(Vec<Check>);
 
@@ -45,6 +43,18 @@ impl Checks {
         self.0.push(Check { check, finding, message: message.into(), advice: Some(advice.to_owned()) });
     }
 
+    /// Adds what is as it should be, or else this finding with what to do about it.
+    pub fn judge(
+        &mut self,
+        is_ok: bool,
+        check: &'static str,
+        finding: Finding,
+        message: String,
+        advice: &str,
+    ) {
+        if is_ok { self.ok(check, message) } else { self.add(check, finding, message, advice) }
+    }
+
     /// Adds a failure, with its own hint, or else this.
     pub fn fail(&mut self, check: &'static str, failure: &Failure, advice: Option<&str>) {
         let advice = failure.hint.as_deref().or(advice).map(str::to_owned);
@@ -55,7 +65,6 @@ impl Checks {
         self.0.iter().filter(|check| check.finding == finding).count()
     }
 
-    /// Reports each check with its advice below it.
     pub fn document(&self) -> Doc {
         let lines = self.0.iter().flat_map(|Check { check, finding, message, advice }| {
             let (tone, verb) = match finding {
@@ -82,10 +91,6 @@ impl Checks {
     }
 
     /// Writes them in the format `fifo-retain.check/1`.
-    ///
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn json(&self, endpoint: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
         #[derive(Serialize)]
         struct Document<'a> {
@@ -95,6 +100,10 @@ impl Checks {
             checks: &'a [Check],
         }
         let problems = self.count(Finding::Problem);
-        json::document(&Document { format: "fifo-retain.check/1", endpoint, problems, checks: &self.0 }, out)
+        json::document(
+            &Document { format: "fifo-retain.check/1", endpoint, problems, checks: &self.0 },
+            None,
+            out,
+        )
     }
 }

@@ -1,8 +1,8 @@
 //! The plan as a unified diff: each VM's backups as they are against as they will be.
 
+use super::doc::Tone;
 use super::escape::visible;
 use super::layout::{padded, width};
-use super::style::Tone;
 use super::words::vm_name;
 use crate::inventory::{Backup, BackupId, Inventory, Vm};
 use crate::plan::{Action, DeleteCloud, Plan, VmPlan, bytes_text, projection};
@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 /// The placeholder UUID of the backup to be created, which has no UUID yet.
 const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
-/// How many unchanged backups are shown around a change.
 const CONTEXT: usize = 3;
 
 /// Returns the lines of one diff for each VM that will change. Suspended actions are left out.

@@ -4,7 +4,58 @@
 //!
 //! Strings are what they are: each backend makes them harmless and escapes them in its own way.
 
-use super::style::Tone;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tone {
+    /// Nothing of weight.
+    #[default]
+    Plain,
+    Fine,
+    Create,
+    Wait,
+    Held,
+    /// A snapshot is deleted; the stored backup stays.
+    Delete,
+    /// Something is deleted for good.
+    Destroy,
+    Alarm,
+}
+
+impl Tone {
+    pub(super) fn sign(self) -> char {
+        match self {
+            Self::Plain => ' ',
+            Self::Fine => '=',
+            Self::Create => '+',
+            Self::Wait => '.',
+            Self::Held => '~',
+            Self::Delete => '-',
+            Self::Destroy => 'x',
+            Self::Alarm => '!',
+        }
+    }
+
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Plain => "quiet",
+            Self::Fine | Self::Create => "ok",
+            Self::Wait | Self::Held => "warn",
+            Self::Delete | Self::Alarm => "bad",
+            Self::Destroy => "destroy",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Only what makes a run fail.
+    Errors,
+    /// The counts alone, and nothing where nothing is to do and nothing is wrong.
+    Brief,
+    /// The VMs with something to do or in some trouble.
+    Usual,
+    /// Every VM with every note, and backups with their UUIDs.
+    Full,
+}
 
 #[derive(Clone, Debug, Default)]
 pub struct Doc {
@@ -38,7 +89,6 @@ pub(super) enum Block {
 }
 
 impl Block {
-    /// Makes a part of the lines of a unified diff.
     pub(super) fn diff(lines: Vec<(Tone, String)>) -> Self {
         Self::Lines { title: Some("Actual against desired backups".to_owned()), lines }
     }

@@ -16,7 +16,6 @@ pub(super) const NEVER: i64 = 99_999;
 /// So many are drawn: of more the oldest expired ones are left out, and of twice as many others the oldest.
 const DRAWN: usize = 40;
 
-/// Backups to draw.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Drawing {
     /// The first day; the others are counted from it.
@@ -161,7 +160,6 @@ impl Drawing {
         (0..self.nodes.len()).filter(is_stored).collect()
     }
 
-    /// Lists what is drawn of these.
     pub(super) fn drawn(&self, day: i64) -> Vec<usize> {
         let mut stored = self.stored(day);
         let expired = stored.iter().filter(|&&at| self.nodes[at].expired_since <= day).count();

@@ -4,12 +4,13 @@ use std::error::Error;
 use std::iter::successors;
 
 /// How a command or a run ends. Scripts rely on the codes: a number never changes its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Exit {
     /// What was asked for is done, or there is nothing to do.
     Done,
     /// Mistakes in policies, no connection, refused sign-in, no VM visible, files, clocks too far apart, a fault of this
     /// program.
+    #[default]
     Failed,
     /// A question was answered with no.
     Declined,
@@ -26,7 +27,6 @@ pub enum Exit {
     LockedBriefly,
     /// The command line is wrong. Not 2, clap's own code, which would read as "there are changes".
     WrongUsage,
-    /// A signal ended it, by its number.
     Interrupted(u8),
 }
 
@@ -61,6 +61,13 @@ impl Exit {
     pub fn is_run(self) -> bool {
         !matches!(self, Self::Declined | Self::Locked | Self::LockedBriefly)
     }
+}
+
+/// Makes failures of errors, with what failed because of each.
+pub fn failed<E: Into<Box<dyn Error + Send + Sync>>>(
+    message: impl Into<String>,
+) -> impl FnOnce(E) -> Failure {
+    move |error| Failure::new(message).because(error)
 }
 
 /// Why a command or a run fails as a whole.
@@ -114,7 +121,6 @@ impl Failure {
         self
     }
 
-    /// Returns what happened and why in one line.
     pub fn text(&self) -> String {
         self.causes.join(": ")
     }

@@ -55,13 +55,12 @@ pub(super) fn same_or_example<'a>(mut texts: impl Iterator<Item = &'a str>) -> S
 
 /// Names a VM, or several: by their names where they are few, else by what these begin with: `app-*, web-*`.
 pub(super) fn entry_head(vms: &[(&str, Option<VmId>)], policy: Option<&str>) -> Entry {
-    let names =
-        |count: usize| vms.iter().take(count).map(|(alias, uuid)| vm_name(alias, *uuid)).collect::<Vec<_>>();
-    let (name, id) = match vms {
-        [(alias, uuid)] => (vm_name(alias, *uuid), vm_id(alias, *uuid)),
-        _ if vms.len() <= NAMED_MAX => {
-            (names(NAMED_MAX).join(", "), format!("({})", counted(vms.len(), "VM")))
-        }
+    let id = match vms {
+        [(alias, uuid)] => vm_id(alias, *uuid),
+        _ => format!("({})", counted(vms.len(), "VM")),
+    };
+    let name = match vms.len() {
+        ..=NAMED_MAX => vms.iter().map(|(alias, uuid)| vm_name(alias, *uuid)).collect::<Vec<_>>().join(", "),
         _ => {
             let pattern = |(alias, uuid): &(&str, Option<VmId>)| match alias
                 .trim_end_matches(|letter: char| letter.is_ascii_digit())
@@ -74,7 +73,7 @@ pub(super) fn entry_head(vms: &[(&str, Option<VmId>)], policy: Option<&str>) -> 
             if patterns.len() > NAMED_MAX {
                 named.push(format!("{} more", patterns.len() - NAMED_MAX));
             }
-            (named.join(", "), format!("({})", counted(vms.len(), "VM")))
+            named.join(", ")
         }
     };
     Entry { name, id, policy: policy.unwrap_or_default().to_owned(), lines: Vec::new() }

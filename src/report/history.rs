@@ -2,19 +2,22 @@
 //! notification and log are views of these.
 
 use super::exit::{Exit, Failure};
-use super::verify::KnownVms;
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
 use crate::insight::status::Health;
+use crate::inventory::VmId;
+use crate::verify::KnownVm;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// What is known of VMs' stored backups.
+pub type KnownVms = BTreeMap<VmId, KnownVm>;
 
 /// The summary of one run. It fills while the run is in progress; what a run did not reach stays empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunSummary {
     /// The command: `reconcile` or `apply`.
     pub command: &'static str,
-    /// The FiFo's endpoint, once it is known.
     pub endpoint: Option<String>,
     /// The user and API version of the connection: `as `ops`, API version 3`.
     pub identity: Option<String>,
@@ -29,43 +32,33 @@ pub struct RunSummary {
     /// did not get so far.
     pub refused_deletes: Option<usize>,
     pub failure: Option<Failure>,
-    /// How the run ended; `None` while it goes on.
-    pub ended: Option<RunEnd>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunEnd {
-    pub at: DateTime<Utc>,
+    pub ended: DateTime<Utc>,
     pub exit: Exit,
 }
 
 impl RunSummary {
     pub fn new(command: &'static str, began: DateTime<Utc>) -> Self {
-        Self { command, began, ..Self::default() }
+        Self { command, began, ended: began, ..Self::default() }
     }
 
     pub fn end(&mut self, at: DateTime<Utc>, ended: Result<Exit, Failure>) {
-        let exit = ended.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
-        self.ended = Some(RunEnd { at, exit });
+        self.ended = at;
+        self.exit = ended.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
         self.failure = ended.err();
     }
 
-    pub fn exit(&self) -> Exit {
-        self.ended.map_or(Exit::Failed, |ended| ended.exit)
-    }
-
-    /// Says whether the run has ended and everything that was due was done.
+    /// Says whether everything that was due was done.
     pub fn is_success(&self) -> bool {
-        self.ended.is_some_and(|ended| ended.exit == Exit::Done)
+        self.exit == Exit::Done
     }
 
     pub fn has_alarm(&self) -> bool {
         self.report.as_ref().is_some_and(|report| !report.alarms.is_empty())
     }
 
-    /// Returns how long the run took; `None` while it goes on. Zero where the clock was set back.
-    pub fn duration(&self) -> Option<TimeDelta> {
-        self.ended.map(|ended| (ended.at - self.began).max(TimeDelta::zero()))
+    /// Returns how long the run took. Zero where the clock was set back.
+    pub fn duration(&self) -> TimeDelta {
+        (self.ended - self.began).max(TimeDelta::zero())
     }
 
     pub fn action_counts(&self) -> BTreeMap<(ActionKind, ActionOutcome), u64> {
@@ -90,7 +83,6 @@ pub struct RunHistory {
     pub is_halted: bool,
     pub safety_stop: Option<SafetyStop>,
     pub last: Option<RunSummary>,
-    /// When the last run that did everything ended.
     pub last_success: Option<DateTime<Utc>>,
     /// How the VMs stood when they were last read by any run.
     pub overview: Option<Health>,
@@ -109,11 +101,9 @@ impl RunHistory {
     pub fn enter(&mut self, summary: RunSummary) {
         self.running_since = None;
         self.is_halted |= summary.has_alarm();
-        if let Some(ended) = summary.ended {
-            *self.runs.entry(ended.exit.word()).or_default() += 1;
-            if summary.is_success() {
-                self.last_success = Some(ended.at);
-            }
+        *self.runs.entry(summary.exit.word()).or_default() += 1;
+        if summary.is_success() {
+            self.last_success = Some(summary.ended);
         }
         for (key, count) in summary.action_counts() {
             *self.actions.entry(key).or_default() += count;

@@ -7,9 +7,9 @@ pub(super) mod fleet;
 pub mod simulation;
 pub mod vm;
 
-use super::doc::{Block, Doc, Entry, Line, Row, Table};
+use super::doc::{Block, Doc, Entry, Line, Row, Table, Tone};
 use super::escape::visible;
-use super::style::Tone;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 use std::sync::LazyLock;
@@ -23,25 +23,12 @@ const SCRIPT: &str = include_str!("html/simulation.js");
 
 /// What a browser may do with a page: apply the style in it, run the scripts in it that are ours, and ask where it came from.
 pub static BROWSER_MAY: LazyLock<String> = LazyLock::new(|| {
-    let hash = base64(&Sha256::digest(SCRIPT));
+    let hash = BASE64_STANDARD.encode(Sha256::digest(SCRIPT));
     format!(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; connect-src 'self'; base-uri 'none'; \
          form-action 'none'"
     )
 });
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits =
-            (0..3).fold(0_usize, |bits, at| bits << 8 | usize::from(chunk.get(at).copied().unwrap_or(0)));
-        for at in 0..4 {
-            text.push(if at <= chunk.len() { char::from(LETTERS[bits >> (18 - 6 * at) & 63]) } else { '=' });
-        }
-    }
-    text
-}
 
 /// Writes a page around its body. Without a footer of its own it is one of pictures, with the script for them.
 fn frame(title: &str, body: &Markup, footer: Option<&str>) -> String {
@@ -113,18 +100,15 @@ fn preformatted(lines: &[(Tone, String)]) -> Markup {
     html! { pre { @for (_, line) in lines { (visible(line)) "\n" } } }
 }
 
-/// Returns the class of what is urgent; other text has its usual colour.
 fn urgent(tone: Tone) -> Option<&'static str> {
     (tone >= Tone::Destroy).then(|| tone.class())
 }
 
-/// Indents the first cell of a row of a tree.
 fn indent(row: &Row, place: usize) -> Option<String> {
     let depth = row.depth.filter(|depth| place == 0 && *depth > 0)?;
     Some(format!("padding-left: {depth}rem"))
 }
 
-/// Says how many rows were left out.
 fn more(rows: usize) -> Markup {
     html! { @if rows > ROWS_MAX { p.quiet { "and " (rows - ROWS_MAX) " more" } } }
 }

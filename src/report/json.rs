@@ -2,15 +2,16 @@
 //! The errors are those of writing.
 
 use super::escape::is_acted_on;
+use super::history::KnownVms;
 use super::run::Vms;
-use super::verify::{KnownVms, Verified, verified};
+use super::verify::{Verified, verified};
 use crate::apply::SafetyStop;
 use crate::insight::Comparison;
 use crate::insight::show::Explanation;
 use crate::insight::status::{Health, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::{Note, Plan};
-use crate::simulate::{PolicySimulation, Simulation};
+use crate::simulate::Simulation;
 use chrono::{DateTime, Utc};
 use schemars::Schema;
 use schemars::transform::transform_subschemas;
@@ -58,8 +59,9 @@ impl Write for Harmless<'_> {
     }
 }
 
-/// Writes a document, indented and with a line end behind it; with `safety_stop` in it where there is one.
-fn write(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
+/// Writes a document, indented and with a line end behind it; with `safety_stop` in it where there is one. The same data gives the
+/// same bytes. With a safety stop a plan is no longer a saved one.
+pub fn document(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Hindered<'a, T> {
         #[serde(flatten)]
@@ -75,91 +77,63 @@ fn write(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Wri
     out.write_all(b"\n")
 }
 
-pub fn document(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    write(document, None, out)
-}
-
-/// Writes one document a line.
 pub fn line(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Harmless::new(out);
     serde_json::to_writer(&mut out, document)?;
     out.write_all(b"\n")
 }
 
-/// Writes a plan. The same plan gives the same bytes. With a safety stop it is no longer a saved plan.
-pub fn plan(plan: &Plan, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
-    write(plan, stop, out)
-}
-
-/// A document with its format.
-#[derive(Serialize)]
-struct Formatted<T> {
+/// Writes a document of two parts behind its format.
+fn formatted(
     format: &'static str,
-    #[serde(flatten)]
-    data: T,
+    first: impl Serialize,
+    second: impl Serialize,
+    stop: Option<&SafetyStop>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Formatted<A, B> {
+        format: &'static str,
+        #[serde(flatten)]
+        first: A,
+        #[serde(flatten)]
+        second: B,
+    }
+    document(&Formatted { format, first, second }, stop, out)
 }
 
-/// Writes a plan with the effect of a change of policies, in the format `fifo-retain.comparison/1`: `plan` is
-/// exactly what [`plan()`] writes.
+/// Writes a plan with the effect of a change of policies.
 pub fn comparison(
     plan: &Plan,
     comparison: &Comparison,
     stop: Option<&SafetyStop>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Compared<'a> {
-        plan: &'a Plan,
-        #[serde(flatten)]
-        comparison: &'a Comparison,
-    }
-    write(&Formatted { format: "fifo-retain.comparison/1", data: Compared { plan, comparison } }, stop, out)
+    formatted("fifo-retain.comparison/1", BTreeMap::from([("plan", plan)]), comparison, stop, out)
 }
 
-/// Writes VMs' backups with why they are kept, in the format `fifo-retain.show/1`.
-///
-/// What `verify` and `rehearse` have proven stands under `verified`, where there is anything.
+/// Writes VMs' backups with why they are kept, and under `verified` what is proven of them, where there is anything.
 pub fn show(
     explained: &Explanation,
     known: &KnownVms,
     stop: Option<&SafetyStop>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Shown<'a> {
-        #[serde(flatten)]
-        explained: &'a Explanation,
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        verified: BTreeMap<VmId, Verified<'a>>,
-    }
-    let data = Shown { explained, verified: verified(known) };
-    write(&Formatted { format: "fifo-retain.show/1", data }, stop, out)
+    let known = Some(("verified", verified(known))).filter(|_| !known.is_empty());
+    formatted("fifo-retain.show/1", explained, BTreeMap::from_iter(known), stop, out)
 }
 
-/// Writes a simulation, in the format `fifo-retain.simulation/1`; with `against` that of the policies before as well.
+/// Writes a simulation; with `against` that of the policies before as well.
 pub fn simulation(
     simulation: &Simulation,
     against: Option<&Simulation>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Simulated<'a> {
-        #[serde(flatten)]
-        simulation: &'a Simulation,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        against: Option<&'a [PolicySimulation]>,
-    }
-    let against = against.map(|against| against.policies.as_slice());
-    write(
-        &Formatted { format: "fifo-retain.simulation/1", data: Simulated { simulation, against } },
-        None,
-        out,
-    )
+    let against = against.map(|against| ("against", &against.policies));
+    formatted("fifo-retain.simulation/1", simulation, BTreeMap::from_iter(against), None, out)
 }
 
-/// Writes the status of VMs, in the format `fifo-retain.status/1`.
-///
-/// What `verify` and `rehearse` have proven stands under `verified`, where there is anything.
+/// Writes the status of VMs, and under `verified` what is proven of them, where there is anything.
 pub fn status(
     health: &Health,
     known: &KnownVms,
@@ -188,12 +162,11 @@ pub fn status(
     let suspended = vms.iter().filter(|vm| vm.is_suspended).count();
     let summary = Summary { vms: Vms::of(health), suspended };
     let (format, verified) = ("fifo-retain.status/1", verified(known));
-    write(&Status { format, at: *at, endpoint, timezone, vms, verified, summary }, stop, out)
+    document(&Status { format, at: *at, endpoint, timezone, vms, verified, summary }, stop, out)
 }
 
 /// Writes VMs one after the other, so that only one of them is there with its advice.
 fn vm_statuses<S: Serializer>(vms: &[VmHealth], serializer: S) -> Result<S::Ok, S::Error> {
-    /// A VM with its notes that need action, each with the advice.
     #[derive(Serialize)]
     struct VmStatus<'a> {
         #[serde(flatten)]

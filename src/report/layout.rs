@@ -15,7 +15,6 @@ pub(super) fn width(text: &str) -> usize {
     strip_str(text).map(UnicodeWidthStr::width).sum()
 }
 
-/// Pads a text with blanks to a number of columns.
 pub(super) fn padded(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
 }
@@ -97,7 +96,6 @@ pub(super) fn fitted(columns: &[Column], mut table: Vec<Fitted>, space: usize) -
     table
 }
 
-/// Puts wrapped cells side by side, each with its width.
 pub(super) fn side_by_side(cells: &[(Vec<String>, usize)]) -> Vec<String> {
     let height = cells.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0);
     let line = |row: usize| {

@@ -3,9 +3,8 @@
 //! A comment takes only so many bytes. Each part is either whole or counted, those at the end are counted first, and a line at
 //! the top says that something is only counted.
 
-use super::doc::{Block, Doc, Entry, Row, Table};
+use super::doc::{Block, Doc, Entry, Row, Table, Tone};
 use super::escape::{cut, markdown as escaped, visible};
-use super::style::Tone;
 use super::words::counted;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -21,7 +20,6 @@ pub const MAX_BYTES_LEAST: usize = 1_536;
 
 /// The longest name shown, in characters; the UUID follows.
 const NAME_CHARS_MAX: usize = 60;
-/// The longest other text shown, in characters.
 const TEXT_CHARS_MAX: usize = 300;
 
 /// Writes a document, in at most `max_bytes` where these are given. Fewer than [`MAX_BYTES_LEAST`] may not be kept to.
@@ -56,7 +54,6 @@ pub fn written(doc: &Doc, marker: Option<&str>, max_bytes: Option<usize>) -> Str
     format!("{}\n", all.trim_end_matches('\n'))
 }
 
-/// Writes a part, with an empty line behind it.
 fn text(block: &Block) -> String {
     match block {
         block if block.is_empty() => String::new(),
@@ -81,7 +78,6 @@ fn text(block: &Block) -> String {
     }
 }
 
-/// Counts what is in a part, with an empty line behind it.
 fn counted_text(block: &Block) -> String {
     let left_out = |count: usize, noun: &str| format!("… {} left out here\n\n", counted(count, noun));
     match block {
@@ -112,7 +108,6 @@ fn folded(title: &str, inner: &str) -> String {
     format!("<details><summary>{}</summary>\n\n{inner}</details>\n\n", escaped(title))
 }
 
-/// Writes what is urgent in bold.
 fn toned(tone: Tone, escaped: &str) -> String {
     if tone >= Tone::Destroy && !escaped.is_empty() { format!("**{escaped}**") } else { escaped.to_owned() }
 }

@@ -28,7 +28,6 @@ pub mod show;
 pub mod simulate;
 pub mod status;
 pub mod stop;
-mod style;
 pub mod text;
 pub mod verify;
 mod words;
@@ -36,11 +35,11 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use doc::Doc;
+pub use doc::{Detail, Doc, Tone};
 pub use escape::visible;
-pub use exit::{Exit, Failure};
-pub use history::{RunEnd, RunHistory, RunSummary};
+pub use exit::{Exit, Failure, failed};
+pub use history::{KnownVms, RunHistory, RunSummary};
 pub use layout::wrapped;
 pub use run::{Problem, ProblemCode};
-pub use style::{Styles, Tone};
-pub use words::{action_text, counts_text, outcome_text, span_text, vm_name};
+pub use text::Styles;
+pub use words::{action_text, counts_text, span_text, vm_name, word};

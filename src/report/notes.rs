@@ -1,7 +1,6 @@
 //! How each kind of note is shown: the one table of them.
 
-use super::doc::Line;
-use super::style::Tone;
+use super::doc::{Line, Tone};
 use crate::insight::status::VmHealth;
 use crate::plan::{Note, NoteCode, Status};
 
@@ -88,7 +87,6 @@ pub(super) fn problem_of(note: &Note) -> Option<String> {
 
 /// Returns the note that most likely explains why a VM has no backup that is young enough.
 pub(super) fn likeliest_cause(vm: &VmHealth) -> Option<&Note> {
-    /// The likeliest first.
     const CAUSES: [NoteCode; 10] = [
         NoteCode::Suspended,
         NoteCode::NoHypervisor,

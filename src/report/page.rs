@@ -1,16 +1,14 @@
 //! The page of `--listen`, for people who want to know whether the last runs were successful. Nothing on it changes anything.
 
-use super::doc::{Block, Column, Doc, Row, Table};
-use super::html::{self, fleet::fleet};
+use super::doc::{Block, Column, Detail, Doc, Row, Table, Tone};
+use super::history::KnownVms;
+use super::html::fleet::fleet;
+use super::html::{self};
 use super::run::{Vms, is_failed, summary};
 use super::status::{entries, totals, worst_first};
 use super::stop;
-use super::style::Tone;
-use super::text::Detail;
-use super::verify::{KnownVms, with_proofs};
-use super::words::{
-    action_text, counted, counts_text, instant_text, listed, outcome_text, span_text, vm_name,
-};
+use super::verify::with_proofs;
+use super::words::{action_text, counted, counts_text, instant_text, listed, span_text, vm_name, word};
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
 use crate::insight::status::{Health, VmHealth};
 use crate::plan::NoteCode;
@@ -25,7 +23,6 @@ const ACTION_COLUMNS: [Column; 4] = [
     Column::wrapping("message", 0),
 ];
 
-/// Writes the page as of an instant.
 pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
     let health = history.overview.as_ref().map(|health| health.aged(now));
     let health = health.as_ref();
@@ -57,7 +54,6 @@ pub fn status_page(health: &Health, known: &KnownVms, stop: Option<&SafetyStop>,
     written(Doc { alarms, blocks, ..Doc::default() }, &about, Some(health), known, &times, false)
 }
 
-/// Writes a document with what is proven of VMs and the VMs below it.
 fn written(
     mut doc: Doc,
     about: &str,
@@ -77,7 +73,6 @@ fn written(
     html::page(&title, about, &doc, &below, &footer)
 }
 
-/// Reports what is wrong with VMs, and counts them all.
 fn vms(health: &Health) -> Vec<Block> {
     let mut blocks = Vec::new();
     let out: Vec<&VmHealth> = worst_first(health).into_iter().filter(|vm| vm.verdict.is_out()).collect();
@@ -102,7 +97,6 @@ fn out_text(health: &Health) -> String {
     ])
 }
 
-/// Reports the runs of a process and how the VMs stand.
 fn document(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Doc {
     let mut blocks = runs(history, health, now);
     blocks.extend(history.last.as_ref().and_then(|last| last.report.as_ref()).and_then(actions));
@@ -130,34 +124,27 @@ pub(super) fn uploads<'a>(
 /// The last run and the next one, below a line that is as urgent as the worst of it.
 fn runs(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Vec<Block> {
     let last = history.last.as_ref();
-    let ended = last.and_then(|last| last.ended);
     let out = health.map_or_else(String::new, out_text);
-    let tone = match ended {
+    let tone = match last {
         _ if history.is_stopped() || !out.is_empty() => Tone::Alarm,
         None => Tone::Plain,
-        Some(ended) if ended.exit == Exit::Done => Tone::Fine,
-        Some(ended) if matches!(ended.exit.word(), "interrupted" | "locked") => Tone::Wait,
+        Some(last) if last.exit == Exit::Done => Tone::Fine,
+        Some(last) if matches!(last.exit.word(), "interrupted" | "locked") => Tone::Wait,
         Some(_) => Tone::Alarm,
     };
-    let outcome = match (last, ended) {
-        (None, _) => "No run has ended yet".to_owned(),
-        (Some(_), ended) => {
-            format!("Last run: {}", ended.map_or("under way", |ended| ended.exit.word()).replace('_', " "))
-        }
-    };
+    let outcome = last.map_or_else(
+        || "No run has ended yet".to_owned(),
+        |last| format!("Last run: {}", last.exit.word().replace('_', " ")),
+    );
     let out = if out.is_empty() { out } else { format!("; VMs: {out}") };
     let mut lines = Vec::new();
     if let Some(last) = last {
         lines.push(summary(last));
         let hint = last.failure.as_ref().and_then(|failure| failure.hint.as_deref());
         lines.extend(hint.map(|hint| format!("Hint: {hint}")));
-        let ended = match (last.ended, last.duration()) {
-            (Some(ended), Some(took)) => {
-                format!(", ended {} after {}", instant_text(ended.at), span_text(took.num_seconds()))
-            }
-            _ => String::new(),
-        };
-        lines.push(format!("Began {}{ended}", instant_text(last.began)));
+        let (began, ended) = (instant_text(last.began), instant_text(last.ended));
+        let took = span_text(last.duration().num_seconds());
+        lines.push(format!("Began {began}, ended {ended} after {took}"));
     }
     let running = history.running_since.map(|since| (now - since).num_seconds());
     lines.extend(running.map(|secs| format!("A run has been under way for {}.", span_text(secs))));
@@ -187,8 +174,7 @@ fn actions(report: &RunReport) -> Option<Block> {
             _ => Tone::Wait,
         };
         let name = vm_name(&vm.at.alias, Some(vm.at.vm));
-        let cells =
-            vec![name, action_text(step.kind).to_owned(), outcome_text(step.ending), step.message.clone()];
+        let cells = vec![name, action_text(step.kind).to_owned(), word(&step.ending), step.message.clone()];
         Row { tone, cells, ..Row::default() }
     };
     let rows: Vec<Row> = steps.map(row).collect();

@@ -1,11 +1,9 @@
 //! The document of a plan: what is to be done to which VM and why, then what is worth knowing, then the counts.
 
-use super::doc::{Block, Doc, Entry, Line};
+use super::doc::{Block, Detail, Doc, Entry, Line, Tone};
 use super::groups::{ALONE_MAX, entry_head, grouped, natural, same_or_example};
 use super::notes::{flaw_of, is_explanation, is_held_back, note_line, problem_of};
 use super::stop;
-use super::style::Tone;
-use super::text::Detail;
 use super::words::{counted, held_text, instant_text, listed};
 use crate::apply::SafetyStop;
 use crate::insight::Estimate;
@@ -16,14 +14,10 @@ use crate::plan::{
 use crate::policy::minute_text;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the report of a plan shows besides the plan.
 #[derive(Clone, Debug, Default)]
 pub struct PlanParts<'a> {
-    /// A safety stop that is in force.
     pub stop: Option<&'a SafetyStop>,
-    /// As whom FiFo was read.
     pub identity: Option<&'a str>,
-    /// The estimate of the bytes that the plan frees and uploads.
     pub estimate: Option<&'a Estimate>,
     /// Whether there is a place for what fewer readers need, folded.
     pub has_details: bool,
@@ -73,18 +67,9 @@ fn is_left_out(plan: &Plan, detail: Detail) -> bool {
     detail <= Detail::Brief && !plan.vms.iter().any(is_told)
 }
 
-/// Says whether at this level of detail there is anything to show of a VM.
 fn is_shown(vm: &VmPlan, detail: Detail) -> bool {
-    match vm.status {
-        _ if detail == Detail::Full || vm.refused_deletes > 0 => true,
-        Status::Unprotected | Status::UpToDate => false,
-        Status::Changes
-        | Status::Fault
-        | Status::Unreadable
-        | Status::Conflict
-        | Status::Blocked
-        | Status::Waiting => true,
-    }
+    let is_quiet = matches!(vm.status, Status::Unprotected | Status::UpToDate);
+    detail == Detail::Full || vm.refused_deletes > 0 || !is_quiet
 }
 
 /// Reports VMs in natural order; those with the same change as one, where there are many.
@@ -130,7 +115,6 @@ fn key<'p>(vm: &&'p VmPlan) -> (Option<&'p str>, Status, BTreeSet<ActionKey>, Ve
     (vm.policy.as_deref(), vm.status, actions, notes)
 }
 
-/// Puts into words what a plan has for a VM, or for several with the same key.
 fn entry(vms: &[&VmPlan], detail: Detail) -> Entry {
     let mut lines = Vec::new();
     let Some(first) = vms.first() else { return Entry::default() };
@@ -211,7 +195,6 @@ fn reason_of(action: &Action) -> &str {
     }
 }
 
-/// Names what an action makes or deletes: `failed daily of 2026-11-22 01:00`.
 fn action_text(vm: &VmPlan, action: &Action, detail: Detail) -> String {
     let id = |backup: Option<BackupId>| {
         let id = backup.filter(|_| detail == Detail::Full);
@@ -246,8 +229,7 @@ fn origin_text(plan: &Plan, identity: &str) -> String {
     )
 }
 
-/// Says what a plan moves: `Estimate: 4.2 GiB freed on hypervisors, about 31.0 GiB to upload.`; `None` where it moves
-/// nothing.
+/// Says what a plan moves: `Estimate: 4.2 GiB freed on hypervisors, about 31.0 GiB to upload.`; `None` where it moves nothing.
 fn estimate_text(estimate: &Estimate) -> Option<String> {
     let Estimate { freed_bytes, pruned_bytes, upload_bytes, creates, creates_unknown } = *estimate;
     if freed_bytes == 0 && pruned_bytes == 0 && creates == 0 {
@@ -280,7 +262,6 @@ pub(super) fn totals(summary: &Summary) -> String {
     )
 }
 
-/// Returns what stands before the counts where there is a reason for it.
 fn remarks(plan: &Plan, detail: Detail) -> Vec<(Tone, String)> {
     let mut lines: Vec<(Tone, String)> = Vec::new();
     // A suspension belongs to its policy, so it is shown once for all of the policy's VMs.

@@ -11,10 +11,8 @@ use crate::report::RunSummary;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-/// The format of this version's notifications.
 pub const FORMAT: &str = "fifo-retain.notification/1";
 
-/// How many problems are listed in a notification; the others are counted.
 const PROBLEMS_MAX: usize = 50;
 /// How many characters of a message are sent. Lists of hundreds of UUIDs are useless in a chat.
 const MESSAGE_CHARS_MAX: usize = 1_000;
@@ -22,9 +20,7 @@ const MESSAGE_CHARS_MAX: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     pub code: ProblemCode,
-    /// The VM, where it is about one whose UUID is known.
     pub vm: Option<VmId>,
-    /// The VM's alias, where it is about one.
     pub alias: Option<String>,
     pub message: String,
     pub advice: Option<String>,
@@ -43,9 +39,7 @@ pub enum ProblemCode {
     InternalError,
     /// A VM could not be read whole.
     Unreadable,
-    /// Several policies claim a VM.
     Conflict,
-    /// A VM has no restorable backup.
     NoBackup,
     /// A VM's newest restorable backup is older than its policy allows.
     TooOld,
@@ -61,21 +55,16 @@ impl Problem {
         let (vm, alias) = at.map_or((None, None), |(vm, alias)| (vm, Some(alias.to_owned())));
         Self { code, vm, alias, message: visible(message), advice: advice.map(visible) }
     }
-
-    fn of_vm(vm: &VmHealth, code: ProblemCode, message: &str, note: Option<&Note>) -> Self {
-        Self::new(code, Some((vm.uuid, &vm.alias)), message, note.and_then(|note| note.advice))
-    }
 }
 
 /// Lists what needs attention after a run, most urgent first.
 fn problems(run: &RunSummary) -> Vec<Problem> {
     let mut problems = run_problems(run);
-    problems.extend(run.overview.iter().flat_map(|health| vm_problems(&health.vms)));
+    problems.extend(run.overview.iter().flat_map(|health| health.vms.iter().flat_map(vm_problems)));
     problems.sort_by_key(|problem| problem.code);
     problems
 }
 
-/// Lists what went wrong in a run itself.
 fn run_problems(run: &RunSummary) -> Vec<Problem> {
     let failure = run.failure.as_ref().map(|failure| {
         Problem::new(ProblemCode::RunFailed, None, &failure.causes.join(": "), failure.hint.as_deref())
@@ -99,33 +88,26 @@ pub(super) fn is_failed(step: &ActionReport) -> bool {
     matches!(step.ending, ActionOutcome::Failed | ActionOutcome::Unverified)
 }
 
-/// Lists what is wrong with VMs, in their order.
-fn vm_problems(vms: &[VmHealth]) -> Vec<Problem> {
-    let of_vm = |vm| {
-        let fault = noted(vm, NoteCode::InternalError, ProblemCode::InternalError);
-        let over_limit = noted(vm, NoteCode::OverPruneLimit, ProblemCode::OverPruneLimit);
-        fault.into_iter().chain(health_problem(vm)).chain(over_limit)
+fn vm_problems(vm: &VmHealth) -> impl Iterator<Item = Problem> {
+    let of_vm = |code, message: &str, note: Option<&Note>| {
+        Problem::new(code, Some((vm.uuid, &vm.alias)), message, note.and_then(|note| note.advice))
     };
-    vms.iter().flat_map(of_vm).collect()
-}
-
-fn health_problem(vm: &VmHealth) -> Option<Problem> {
-    let noted_or = |note, code, otherwise: &str| {
-        Some(noted(vm, note, code).unwrap_or_else(|| Problem::of_vm(vm, code, otherwise, None)))
+    let noted = |note: NoteCode, code| {
+        let note = vm.notes.iter().find(|it| it.code == note)?;
+        Some(of_vm(code, &note.to_string(), Some(note)))
     };
     let with_cause = |code, message: String| {
         let cause = likeliest_cause(vm);
         let because = cause.map_or_else(String::new, |note| format!(": {note}"));
-        Some(Problem::of_vm(vm, code, &format!("{message}{because}"), cause))
+        Some(of_vm(code, &format!("{message}{because}"), cause))
     };
-    match vm.verdict {
-        BackupHealth::Safe | BackupHealth::Unprotected => noted(vm, NoteCode::GaveUp, ProblemCode::GaveUp),
-        BackupHealth::Unreadable => {
-            noted_or(NoteCode::Unreadable, ProblemCode::Unreadable, "could not be read completely")
-        }
-        BackupHealth::Conflict => {
-            noted_or(NoteCode::PolicyConflict, ProblemCode::Conflict, "several policies claim it")
-        }
+    let (unreadable, conflict) = ("could not be read completely", "several policies claim it");
+    let of_health = match vm.verdict {
+        BackupHealth::Safe | BackupHealth::Unprotected => noted(NoteCode::GaveUp, ProblemCode::GaveUp),
+        BackupHealth::Unreadable => noted(NoteCode::Unreadable, ProblemCode::Unreadable)
+            .or_else(|| Some(of_vm(ProblemCode::Unreadable, unreadable, None))),
+        BackupHealth::Conflict => noted(NoteCode::PolicyConflict, ProblemCode::Conflict)
+            .or_else(|| Some(of_vm(ProblemCode::Conflict, conflict, None))),
         BackupHealth::NoBackup => with_cause(ProblemCode::NoBackup, "no backup can be restored".to_owned()),
         BackupHealth::TooOld => {
             let age = vm.newest.as_ref().map_or_else(String::new, |newest| age_text(newest.age_secs));
@@ -133,22 +115,15 @@ fn health_problem(vm: &VmHealth) -> Option<Problem> {
             let message = format!("the newest restorable backup is {age} old, and {max} are allowed");
             with_cause(ProblemCode::TooOld, message)
         }
-    }
-}
-
-/// Returns the problem that the first note with a code is; `None` where the VM has no such note.
-fn noted(vm: &VmHealth, note: NoteCode, code: ProblemCode) -> Option<Problem> {
-    let note = vm.notes.iter().find(|it| it.code == note)?;
-    Some(Problem::of_vm(vm, code, &note.to_string(), Some(note)))
+    };
+    let fault = noted(NoteCode::InternalError, ProblemCode::InternalError);
+    let over_limit = noted(NoteCode::OverPruneLimit, ProblemCode::OverPruneLimit);
+    [fault, of_health, over_limit].into_iter().flatten()
 }
 
 /// Returns a line with the result of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
 pub fn summary(run: &RunSummary) -> String {
-    let ended = run.ended.map_or_else(
-        || "under way".to_owned(),
-        |it| format!("{} (exit code {})", it.exit.word(), it.exit.code()),
-    );
-    let mut text = format!("{}: {ended}.", run.command);
+    let mut text = format!("{}: {} (exit code {}).", run.command, run.exit.word(), run.exit.code());
     if let Some(failure) = &run.failure {
         text.push_str(&format!(" {}", visible(&failure.causes.join(": "))));
     } else if let Some(report) = &run.report {
@@ -184,9 +159,9 @@ struct Notification<'a> {
     command: &'static str,
     endpoint: Option<&'a str>,
     began: DateTime<Utc>,
-    ended: Option<DateTime<Utc>>,
-    outcome: Option<&'static str>,
-    exit_code: Option<u8>,
+    ended: DateTime<Utc>,
+    outcome: &'static str,
+    exit_code: u8,
     text: String,
     actions: Option<RunCounts>,
     vms: Option<Vms>,
@@ -194,7 +169,6 @@ struct Notification<'a> {
     more_problems: usize,
 }
 
-/// How many VMs have each verdict.
 #[derive(Serialize)]
 pub(super) struct Vms {
     pub(super) safe: usize,
@@ -219,11 +193,6 @@ impl Vms {
     }
 }
 
-/// Writes the summary of a run as JSON.
-///
-/// # Errors
-///
-/// None in practice: all of it can be written as JSON.
 pub fn notification(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
     let mut problems = problems(run);
     let more_problems = problems.len().saturating_sub(PROBLEMS_MAX);
@@ -238,9 +207,9 @@ pub fn notification(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
         command: run.command,
         endpoint: run.endpoint.as_deref(),
         began: run.began,
-        ended: run.ended.map(|ended| ended.at),
-        outcome: run.ended.map(|ended| ended.exit.word()),
-        exit_code: run.ended.map(|ended| ended.exit.code()),
+        ended: run.ended,
+        outcome: run.exit.word(),
+        exit_code: run.exit.code(),
         text: cut(&summary(run), MESSAGE_CHARS_MAX),
         actions: run.report.as_ref().map(RunReport::tally),
         vms: run.overview.as_ref().map(Vms::of),

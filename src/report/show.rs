@@ -1,15 +1,12 @@
 //! The document of VMs' backups: a tree a VM with one line a backup; with [`Detail::Full`] why each is kept and until when.
 
-use super::doc::{Block, Column, Doc, Guide, Line, Row, Table};
+use super::doc::{Block, Column, Detail, Doc, Guide, Line, Row, Table, Tone};
 use super::drawing::Drawing;
-use super::graph;
 use super::groups::entry_head;
 use super::layout::width;
 use super::notes::note_line;
-use super::stop;
-use super::style::Tone;
-use super::text::Detail;
 use super::words::{counted, next_due_text, origin, restore_text, vm_name, word};
+use super::{graph, stop};
 use crate::apply::SafetyStop;
 use crate::insight::show::{
     BackupExplanation, DeleteWhen, Explanation, Reason, Standing, StoredCopy, VmExplanation,
@@ -18,7 +15,6 @@ use crate::insight::storage::{StoredUsage, TierStorage};
 use crate::plan::{BackupKind, Status, bytes_text};
 use crate::policy::minute_text;
 
-/// The place of the column that a drawing has no need of.
 const TYPE: usize = 2;
 const COLUMNS: [Column; 7] = [
     Column::wrapping("backup", 0),

@@ -1,9 +1,8 @@
 //! The document of a simulation: for each policy a calendar, a table by month and one sentence.
 
-use super::doc::{Block, Column, Doc, Row, Table};
+use super::doc::{Block, Column, Doc, Row, Table, Tone};
 use super::drawing::Drawing;
 use super::graph;
-use super::style::Tone;
 use super::words::{counted, span_text};
 use crate::plan::bytes_text;
 use crate::policy::{Policies, Policy, Tier};
@@ -15,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 const TOLERANCE: u64 = 50;
 const SETTLED_DAYS: usize = 62;
 
-/// The columns beside a drawing.
 const CHAIN_COLUMNS: [Column; 3] =
     [Column::wrapping("backup", 0), Column::number("size", 0), Column::new("remark", 0)];
 
@@ -47,7 +45,6 @@ pub(super) const NUMBERS: [(&str, Number); 10] = [
     ("bytes that a restore of the newest reads", |days| bytes_text(days.restore_bytes)),
     ("greatest age of the newest", |days| days.newest_age_secs.map_or_else(|| "none".to_owned(), span_text)),
 ];
-/// Those of the columns of the table by month, in their order.
 const BY_MONTH: [usize; 9] = [3, 5, 7, 8, 9, 0, 1, 2, 6];
 
 /// A simulation with the policies that it is of, and what became of one VM of each, in the same order.

@@ -1,12 +1,10 @@
 //! The document of the status of VMs: a table, what is wrong with those that are out, then the counts.
 
-use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
+use super::doc::{Block, Column, Detail, Doc, Entry, Line, Row, Table, Tone};
 use super::groups::{ALONE_MAX, entry_head, grouped, natural, same_or_example};
 use super::notes::{is_problem, note_line};
 use super::run::Vms;
 use super::stop;
-use super::style::Tone;
-use super::text::Detail;
 use super::words::{
     age_text, counted, held_text, newest_text, next_due_text, origin, restore_text, vm_id, vm_name,
 };
@@ -31,21 +29,13 @@ const COLUMNS: [Column; 10] = [
     Column::wrapping("problems", 0),
 ];
 
-/// Which VMs `status` shows, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StatusView {
-    /// A table of all VMs, and below it the details of those that are out. With [`Detail::Full`] the details of all VMs.
-    All,
-    /// The details of those that are out.
-    ProblemsOnly,
-}
-
-/// Reports the status of VMs, those in trouble first. With [`Detail::Brief`] it is a line a VM that is out, and nothing where
-/// none is.
+/// Reports the status of VMs, those in trouble first: a table, and below it the details of those that are out, which stand alone
+/// with `only_problems`. With [`Detail::Full`] it is the details of all, with [`Detail::Brief`] a line a VM that is out, and
+/// nothing where none is.
 pub fn document(
     health: &Health,
     stop: Option<&SafetyStop>,
-    view: StatusView,
+    only_problems: bool,
     identity: Option<&str>,
     detail: Detail,
 ) -> Doc {
@@ -56,13 +46,13 @@ pub fn document(
     }
     let vms = worst_first(health);
     let out: Vec<&VmHealth> = vms.iter().copied().filter(is_out).collect();
-    let blocks = match (view, detail) {
+    let blocks = match (only_problems, detail) {
         (_, Detail::Errors | Detail::Brief) => vec![Block::Table(table(&out))],
-        (StatusView::All, Detail::Full) => vec![Block::Entries(entries(&vms, detail))],
-        (StatusView::All, Detail::Usual) => {
+        (false, Detail::Full) => vec![Block::Entries(entries(&vms, detail))],
+        (false, Detail::Usual) => {
             vec![Block::Table(table(&vms)), Block::Entries(entries(&out, detail))]
         }
-        (StatusView::ProblemsOnly, _) => vec![Block::Entries(entries(&out, detail))],
+        (true, _) => vec![Block::Entries(entries(&out, detail))],
     };
     let origin = origin(&health.endpoint, identity, &health.timezone);
     let remarks = if detail > Detail::Brief { vec![(Tone::Plain, origin)] } else { Vec::new() };
@@ -96,7 +86,6 @@ pub(super) fn totals(health: &Health) -> String {
     )
 }
 
-/// Returns the word for how a VM stands, and how urgent that is.
 pub(super) fn verdict_text(verdict: BackupHealth) -> (Tone, &'static str) {
     match verdict {
         BackupHealth::Safe => (Tone::Fine, "safe"),
@@ -108,7 +97,6 @@ pub(super) fn verdict_text(verdict: BackupHealth) -> (Tone, &'static str) {
     }
 }
 
-/// Returns the words for how a VM stands.
 pub(super) fn state_text(vm: &VmHealth) -> String {
     let (_, state) = verdict_text(vm.verdict);
     if vm.is_suspended { format!("{state} (suspended)") } else { state.to_owned() }
@@ -125,7 +113,6 @@ pub(super) fn names<'a>(vms: &[&'a VmHealth]) -> impl Fn(&VmHealth) -> String + 
     }
 }
 
-/// Makes the table, a row a VM in the given order. Those that are not out are folded where that can be.
 pub(super) fn table(vms: &[&VmHealth]) -> Table {
     let names = names(vms);
     let row = |vm: &&VmHealth| {

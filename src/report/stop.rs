@@ -1,8 +1,7 @@
 //! The safety stop that an earlier run set: what happened and when, for every report.
 
-use super::doc::{Block, Doc};
+use super::doc::{Block, Doc, Tone};
 use super::escape::visible;
-use super::style::Tone;
 use super::words::{counted, instant_text};
 use crate::apply::{ActionKind, SafetyStop};
 use crate::inventory::BackupId;
@@ -34,8 +33,14 @@ pub fn headline(stop: &SafetyStop) -> String {
     )
 }
 
+/// Returns the headline, and what happened indented below it.
+pub fn text(stop: &SafetyStop) -> String {
+    let below = details(stop).into_iter().map(|line| format!("\n  {line}"));
+    format!("{}{}", headline(stop), below.collect::<String>())
+}
+
 /// Lists the alarms with their times, a line each, and what could not be read of the file.
-pub fn details(stop: &SafetyStop) -> Vec<String> {
+fn details(stop: &SafetyStop) -> Vec<String> {
     let mut lines: Vec<String> = stop
         .alarms
         .iter()
@@ -55,7 +60,6 @@ pub fn document(stop: &SafetyStop) -> Doc {
     Doc { alarms: blocks(stop), ..Doc::default() }
 }
 
-/// Reports it, to stand above everything else.
 pub(super) fn blocks(stop: &SafetyStop) -> Vec<Block> {
     let details = details(stop).into_iter().map(|line| (Tone::Plain, line)).collect();
     vec![Block::Para(Tone::Alarm, format!("{}.", headline(stop))), Block::List(details)]

@@ -1,10 +1,9 @@
 //! Documents as text for a terminal or a pipe.
 
-use super::doc::{Block, Column, Doc, Entry, Line, Row, Table, guides};
+use super::doc::{Block, Column, Detail, Doc, Entry, Line, Row, Table, Tone, guides};
 use super::escape::visible;
 use super::layout::{Fitted, GAP, WRAPPED_ENOUGH, fitted, padded, side_by_side, width, wrapped};
-use super::style::{Styles, Tone};
-use anstyle::Style;
+use anstyle::{AnsiColor, Style};
 use std::io::{self, Write};
 
 #[derive(Clone, Copy, Debug)]
@@ -15,20 +14,33 @@ pub struct TextOptions {
     pub detail: Detail,
 }
 
-/// The level of detail of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Detail {
-    /// Only what makes a run fail.
-    Errors,
-    /// The counts alone, and nothing where nothing is to do and nothing is wrong.
-    Brief,
-    /// The VMs with something to do or in some trouble.
-    Usual,
-    /// Every VM with every note, and backups with their UUIDs.
-    Full,
+/// Whether an output has colours: those of the terminal's own sixteen, so that they suit its background.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Styles {
+    #[default]
+    Plain,
+    Colored,
 }
 
-/// Blanks before a line's sign; the sign and a blank follow.
+impl Styles {
+    pub fn of(self, tone: Tone) -> Style {
+        match tone {
+            _ if self == Self::Plain => Style::new(),
+            Tone::Plain | Tone::Fine => Style::new().dimmed(),
+            Tone::Create => AnsiColor::Green.on_default(),
+            Tone::Wait | Tone::Held => AnsiColor::Yellow.on_default(),
+            Tone::Delete => AnsiColor::Red.on_default(),
+            Tone::Destroy => AnsiColor::Magenta.on_default().bold(),
+            Tone::Alarm => AnsiColor::Red.on_default().bold(),
+        }
+    }
+
+    /// Returns the style of what begins a block, such as a VM's alias.
+    fn heading(self) -> Style {
+        if self == Self::Plain { Style::new() } else { Style::new().bold() }
+    }
+}
+
 const INDENT: &str = "  ";
 /// Where fewer columns than this are left for what and why, the why goes below.
 const SIDE_BY_SIDE_MIN: usize = 50;
@@ -38,10 +50,6 @@ const TREE_ENOUGH: usize = 24;
 const WHY_ENOUGH: usize = 31;
 
 /// Writes a document. Its last lines are always its summary, which is never wrapped.
-///
-/// # Errors
-///
-/// Those of writing.
 pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
     for block in &doc.alarms {
         options.block(block, out)?;
@@ -69,7 +77,6 @@ pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Resul
     doc.summary.iter().try_for_each(|line| writeln!(out, "{}", visible(line)))
 }
 
-/// Puts numbers at the right of their column.
 fn aligned(column: Column, text: &str, columns: usize) -> String {
     let blanks = if column.is_number { columns.saturating_sub(width(text)) } else { 0 };
     format!("{}{text}", " ".repeat(blanks))
@@ -79,7 +86,7 @@ impl TextOptions {
     fn block(&self, block: &Block, out: &mut dyn Write) -> io::Result<()> {
         match block {
             Block::Heading(text) => {
-                self.lines(self.styles.heading, &wrapped(&visible(text), self.columns), out)
+                self.lines(self.styles.heading(), &wrapped(&visible(text), self.columns), out)
             }
             Block::Para(tone, text) => self.para(*tone, text, out),
             Block::List(items) => {
@@ -98,7 +105,7 @@ impl TextOptions {
             Block::Lines { title, lines } => lines.iter().try_for_each(|(tone, line)| {
                 let style = match tone {
                     _ if title.is_none() => Style::new(),
-                    Tone::Fine => self.styles.heading,
+                    Tone::Fine => self.styles.heading(),
                     tone => self.styles.of(*tone),
                 };
                 writeln!(out, "{style}{}{style:#}", visible(line))
@@ -161,7 +168,7 @@ impl TextOptions {
             cells.iter_mut().take(1).for_each(|(lines, _)| lines.resize(height, rest.to_owned()));
             side_by_side(&cells)
         };
-        let heading = self.styles.heading;
+        let heading = self.styles.heading();
         for line in lines(&|place| table.columns[place].title.to_owned(), INDENT, INDENT) {
             writeln!(out, "{indent}{heading}{line}{heading:#}")?;
         }
@@ -184,7 +191,6 @@ impl TextOptions {
         Ok(())
     }
 
-    /// Writes entries, with columns that are the same for all of them.
     fn entries(&self, entries: &[Entry], out: &mut dyn Write) -> io::Result<()> {
         let lines = || entries.iter().flat_map(|entry| &entry.lines);
         let verb = lines().map(|line| width(line.verb)).max().unwrap_or(0);
@@ -205,7 +211,7 @@ impl TextOptions {
     }
 
     fn entry_head(&self, entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
-        let heading = self.styles.heading;
+        let heading = self.styles.heading();
         let name = visible(&entry.name);
         let others = [&entry.id, &entry.policy];
         let others: Vec<String> =

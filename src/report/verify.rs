@@ -1,9 +1,8 @@
 //! The document, the metrics and the lines of `verify`: what is broken, what hangs on it, what to do.
 
-use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
-use super::metrics::family::write;
-use super::style::Tone;
-use super::text::Detail;
+use super::doc::{Block, Column, Detail, Doc, Entry, Line, Row, Table, Tone};
+use super::history::KnownVms;
+use super::metrics::write;
 use super::words::{counted, instant_text, listed, span_text, vm_id, vm_name};
 use crate::inventory::{BackupId, VmId};
 use crate::plan::bytes_text;
@@ -155,9 +154,6 @@ fn summary(report: &Report) -> Vec<String> {
     vec![head, format!("{vms}, {backups}, {objects}{read}: {bad}.")]
 }
 
-/// What is known of VMs' stored backups, by VM.
-pub type KnownVms = BTreeMap<VmId, KnownVm>;
-
 const PROOF_COLUMNS: [Column; 6] = [
     Column::wrapping("stored backups of", 0),
     Column::new("objects there", 0),
@@ -246,7 +242,6 @@ fn count(count: usize) -> Option<i64> {
     i64::try_from(count).ok()
 }
 
-/// Writes metrics in Prometheus' text format.
 pub fn metrics(report: &Report) -> String {
     let mut out = String::new();
     let it = &report.summary;
@@ -267,41 +262,6 @@ pub fn metrics(report: &Report) -> String {
             Some((vec![("vm", vm.uuid.to_string()), ("alias", vm.alias.clone())], value(vm)?))
         };
         write(&mut out, (name, "gauge", help), name, report.vms.iter().filter_map(sample));
-    }
-    out
-}
-
-/// The metrics of what is known of VMs, for `status`. `docs/verify.md` lists the same.
-type KnownSeries = (&'static str, &'static str, fn(&KnownVm) -> Option<i64>);
-const KNOWN_SERIES: [KnownSeries; 6] = [
-    ("fifo_retain_vm_stored_objects", "Objects that the records promise", |vm| {
-        vm.proof.listed_at.and_then(|_| count(vm.proof.objects))
-    }),
-    ("fifo_retain_vm_stored_objects_there", "Of which this many were there when last listed", |vm| {
-        vm.proof.listed_at.and_then(|_| count(vm.proof.objects_there))
-    }),
-    ("fifo_retain_vm_stored_broken", "Stored backups that were found broken", |vm| count(vm.broken.len())),
-    (
-        "fifo_retain_vm_chain_connects_timestamp_seconds",
-        "When the newest restorable chain was last seen to connect",
-        |vm| vm.proof.connects_at.map(|at| at.timestamp()),
-    ),
-    (
-        "fifo_retain_vm_read_whole_timestamp_seconds",
-        "Since when every object of that chain has been read whole",
-        |vm| vm.proof.read_at.map(|at| at.timestamp()),
-    ),
-    ("fifo_retain_vm_restored_timestamp_seconds", "When a restore was last rehearsed", |vm| {
-        vm.restored.map(|restored| restored.at.timestamp())
-    }),
-];
-
-/// Writes what is known of VMs as metrics, in Prometheus' text format.
-pub fn known_metrics(known: &KnownVms) -> String {
-    let mut out = String::new();
-    for (name, help, value) in KNOWN_SERIES {
-        let samples = known.iter().filter_map(|(id, vm)| Some((vec![("vm", id.to_string())], value(vm)?)));
-        write(&mut out, (name, "gauge", help), name, samples);
     }
     out
 }

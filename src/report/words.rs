@@ -1,6 +1,6 @@
 //! What reports say alike everywhere: names, ages, counts.
 
-use crate::apply::{ActionKind, ActionOutcome, RunCounts};
+use crate::apply::{ActionKind, RunCounts};
 use crate::insight::status::{NewestBackup, NextDue};
 use crate::inventory::VmId;
 pub use crate::inventory::vm_name;
@@ -78,15 +78,10 @@ pub(super) fn instant_text(instant: DateTime<Utc>) -> String {
 }
 
 /// Returns the word that JSON has for something.
-pub(super) fn word(of: &impl Serialize) -> String {
+pub fn word(of: &impl Serialize) -> String {
     serde_json::to_value(of).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-pub fn outcome_text(outcome: ActionOutcome) -> String {
-    word(&outcome)
-}
-
-/// Returns what is done by a kind of action, for people.
 pub fn action_text(kind: ActionKind) -> &'static str {
     match kind {
         ActionKind::Create => "create",

@@ -16,11 +16,8 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// Reads a saved plan; `-` is standard input.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be read, or it deletes from storage and the command does not say so.
+    /// Reads a saved plan; `-` is standard input. An error: it cannot be read, or it deletes from storage and the command does
+    /// not say so.
     pub(super) fn read(path: &Path, may_prune: bool) -> Result<Self, Failure> {
         let (name, bytes) = read_input("plan", path)?;
         let plan = Plan::from_json(&bytes).map_err(|error| {
@@ -51,7 +48,6 @@ impl Listed {
         Err(Failure::new(message).hint("name the FiFo that the plan was made for"))
     }
 
-    /// Takes of it what the plan made now still wants.
     pub(super) fn work(&self, now: &Plan) -> ConfirmedPlan {
         let Self { plan, name, is_saved } = self;
         if plan.policies != now.policies {
@@ -74,7 +70,6 @@ impl Listed {
     }
 }
 
-/// Takes all of a plan that something is to do of.
 pub(super) fn everything(now: &Plan) -> ConfirmedPlan {
     let due = now.vms.iter().filter(|vm| !vm.due_actions().is_empty());
     ConfirmedPlan { vms: due.cloned().collect(), skipped: Vec::new() }
@@ -100,18 +95,17 @@ pub(super) fn skip_text(why: SkipReason) -> String {
 /// Asks about a plan that was shown and that has something to do. Returns what was agreed to.
 ///
 /// Deletes from storage cannot be taken back, so a yes to the plan is not enough for them: their number has to be typed. With
-/// any other answer everything else is done.
-///
-/// # Errors
-///
-/// The answer was no, or nothing is left to do.
+/// any other answer everything else is done. An error: the answer was no, or nothing is left to do.
 pub(super) fn asked(mut plan: Plan, question: &str) -> Result<Plan, Failure> {
     let nothing_done = || Err(Failure::ending(Exit::Declined, "nothing was done"));
     if !ask(question)? {
         return nothing_done();
     }
     let deletes = cloud_deletes(&plan);
-    if deletes == 0 || has_typed(deletes)? {
+    let backups = if deletes == 1 { "backup is" } else { "backups are" };
+    let question =
+        format!("{deletes} {backups} going to be deleted from storage, for good. Type {deletes} to go on: ");
+    if deletes == 0 || is_number(&ask_line(&question)?.unwrap_or_default(), deletes) {
         return Ok(plan);
     }
     let mut vms = std::mem::take(&mut plan.vms);
@@ -122,13 +116,6 @@ pub(super) fn asked(mut plan: Plan, question: &str) -> Result<Plan, Failure> {
     }
     tracing::warn!("nothing is deleted from storage; everything else is done");
     Ok(plan.limited_to(vms))
-}
-
-fn has_typed(deletes: usize) -> Result<bool, Failure> {
-    let backups = if deletes == 1 { "backup is" } else { "backups are" };
-    let question =
-        format!("{deletes} {backups} going to be deleted from storage, for good. Type {deletes} to go on: ");
-    Ok(is_number(&ask_line(&question)?.unwrap_or_default(), deletes))
 }
 
 fn is_number(answer: &str, number: usize) -> bool {

@@ -5,20 +5,18 @@ use super::interrupt::Interrupt;
 use super::reporting::Reporting;
 use super::run::{Memory, Order, run};
 use super::serve::{Answer, Asked, Server, vm};
-use super::service;
 use super::site::{self, Shown};
 use crate::apply::StopFile;
-use crate::report;
-use crate::report::{Exit, Failure, RunHistory};
+use crate::report::{self, Exit, Failure, RunHistory, failed};
 use chrono::{DateTime, Utc};
 use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
-use std::io;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 /// How much later than planned a run may start, as a share of the interval, so that processes that were started together do
 /// not read FiFo together indefinitely.
@@ -41,8 +39,7 @@ pub async fn run_every(
 ) -> Result<Exit, Failure> {
     let interrupt = Interrupt::default();
     interrupt.listen()?;
-    let failed = |error| Failure::new("failed to listen for signals").because(error);
-    let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(failed("failed to listen for signals"))?;
     let (shown, site) = watch::channel(Shown::new(every, order.settings.deadline.unwrap_or(Duration::MAX)));
     let (wanted, asked) = mpsc::channel(vm::WAITING_MAX);
     let runs = site.clone();
@@ -55,10 +52,10 @@ pub async fn run_every(
     let mut scheduler = Scheduler { host, order, every, interrupt, reporting, shown, memory };
     tokio::select! {
         exit = scheduler.run_until_signal(&mut hangups) => {
-            service::notify(&[NotifyState::Stopping]);
+            notify(&[NotifyState::Stopping]);
             Ok(exit)
         }
-        never = service::stay_alive() => match never {},
+        never = stay_alive() => match never {},
         never = vm::answer_all(host, order, asked, runs) => match never {},
     }
 }
@@ -76,20 +73,9 @@ async fn listen(
         let answer = site::answer(&site.borrow(), clock(), &asked.path, asked.accept.as_deref());
         Box::pin(ready(answer))
     };
-    let server =
-        Server::start(address, false, answer).await.map_err(|error| cannot_listen(address, error))?;
-    let bound = server.address();
-    if !bound.ip().is_loopback() {
-        tracing::warn!("{bound} can be reached from other machines, which can then see the names of all VMs");
-    }
-    tracing::info!("serving /metrics, /healthz and a page at http://{bound}/");
+    let server = Server::start(address, false, "the names of all VMs", answer).await?;
+    tracing::info!("serving /metrics, /healthz and a page at http://{}/", server.address());
     Ok(server)
-}
-
-pub(super) fn cannot_listen(address: &str, error: io::Error) -> Failure {
-    Failure::new(format!("failed to listen on {address}"))
-        .because(error)
-        .hint("is another process listening there? name another address with --listen")
 }
 
 struct Scheduler<'a> {
@@ -123,7 +109,7 @@ impl Scheduler<'_> {
                 biased;
                 _ = self.interrupt.signalled() => return Exit::Done,
                 _ = hangups.recv() => {
-                    service::reloading();
+                    reloading();
                     tracing::info!("SIGHUP: the policies are read again, and a run begins");
                 }
                 () = sleep_until(next) => {}
@@ -135,7 +121,7 @@ impl Scheduler<'_> {
         let host = self.host;
         self.reporting.open_channels();
         // Of use the first time, and after every SIGHUP; in between it changes nothing.
-        service::notify(&[NotifyState::Ready, NotifyState::Status("a run is under way")]);
+        notify(&[NotifyState::Ready, NotifyState::Status("a run is under way")]);
         self.shown.send_modify(|shown| shown.begin(host.now()));
         let mut at_once = false;
         let summary = {
@@ -152,7 +138,7 @@ impl Scheduler<'_> {
                 }
             }
         };
-        let (signal, exit) = (self.interrupt.caught(), summary.exit());
+        let (signal, exit) = (self.interrupt.caught(), summary.exit);
         let is_remembered = summary.failure.is_none() || !summary.has_alarm();
         let stop_file = summary.endpoint.as_deref().and_then(|endpoint| host.stop_file(endpoint).ok());
         let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
@@ -177,9 +163,8 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Keeps page, metrics and health until a person has lifted the safety stop or a signal comes: no scrape would see
-    /// one that ends with the process. No run starts meanwhile. Returns whether it was lifted; one that could not be set
-    /// never is.
+    /// Keeps page, metrics and health until a person has lifted the safety stop or a signal comes: no scrape would see one that
+    /// ends with the process. No run starts meanwhile. Returns whether it was lifted; one that could not be set never is.
     async fn wait_for_resume(&self, stop_file: Option<StopFile>, hangups: &mut Signal) -> bool {
         if self.interrupt.caught().is_none() {
             tracing::warn!(
@@ -191,9 +176,9 @@ impl Scheduler<'_> {
                 biased;
                 _ = self.interrupt.signalled() => return false,
                 _ = hangups.recv() => {
-                    service::reloading();
+                    reloading();
                     tracing::warn!("SIGHUP: no run begins during a safety stop");
-                    service::notify(&[NotifyState::Ready]);
+                    notify(&[NotifyState::Ready]);
                 }
                 () = sleep(self.every.min(STOP_READ_EVERY)) => {}
             }
@@ -208,12 +193,12 @@ impl Scheduler<'_> {
 
 /// Reads the policies in the middle of a run, which goes on by the old ones: mistakes in them are reported at once.
 fn reload_policies(host: &Host, order: &Order<'_>) {
-    service::reloading();
+    reloading();
     match (order.policies)() {
         Ok(_) => tracing::info!("SIGHUP: the next run begins by the new policies, right after this one"),
         Err(failure) => host.output.report(&failure),
     }
-    service::notify(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
 /// Reports to the log and the service manager how the run ended and when the next one starts.
@@ -221,12 +206,40 @@ fn announce_next(history: &RunHistory) {
     let Some(last) = &history.last else { return };
     let last = report::run::summary(last);
     if history.is_stopped() {
-        service::status(&format!(
-            "safety stop: no run begins until `fifo-retain resume`; the last one: {last}"
-        ));
+        let status = format!("safety stop: no run begins until `fifo-retain resume`; the last one: {last}");
+        notify(&[NotifyState::Status(&status)]);
     } else if let Some(next) = history.next_run {
         let next = next.format("%Y-%m-%d %H:%M:%S UTC");
         tracing::info!("the next run begins at {next}");
-        service::status(&format!("the next run begins at {next}; the last one: {last}"));
+        let status = format!("the next run begins at {next}; the last one: {last}");
+        notify(&[NotifyState::Status(&status)]);
     }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("failed to notify the service manager of {states:?}: {error}");
+    }
+}
+
+/// Says that something is read again. With the time, as systemd wants it since version 253.
+fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!("failed to read the clock for the service manager: {error}"),
+    }
+}
+
+/// Sends the watchdog signal twice as often as it is asked for. That shows that the runtime works, not that a run makes
+/// progress: an upload may take hours.
+async fn stay_alive() -> Infallible {
+    if let Some(period) = sd_notify::watchdog_enabled().filter(|period| !period.is_zero()) {
+        let mut ticks = interval((period / 2).max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            notify(&[NotifyState::Watchdog]);
+        }
+    }
+    std::future::pending().await
 }

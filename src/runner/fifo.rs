@@ -3,10 +3,10 @@
 use super::host::Host;
 use crate::apply::Timing;
 use crate::fifo::{
-    ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary, ReadClient,
-    TransportErrorKind, VmVisitor, causes,
+    ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ReadClient,
+    TransportErrorKind, causes,
 };
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, failed};
 use crate::sandbox::{Options, RunningSandbox, Sandbox};
 use secrecy::SecretString;
 use std::io;
@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an unreachable FiFo is retried before it has answered for the first time, where a user is waiting: the address is
+/// probably wrong. A service tries as long as a read may take (`None`): FiFo may just be starting.
+pub const FAIL_FAST: Option<Duration> = Some(Duration::from_secs(10));
 const CHECK_ADDRESS: &str = "check the address (--endpoint, FIFO_ENDPOINT or the profile), whether FiFo is up, and whether it \
                              can be reached from this machine";
 /// How long an upload takes in the built-in FiFo: long enough to be seen, short enough to be waited for.
@@ -31,7 +33,6 @@ pub enum Target {
     Real(Box<Settings>),
 }
 
-/// How to reach a FiFo and to sign in to it.
 #[derive(Debug)]
 pub struct Settings {
     pub client: ClientSettings,
@@ -51,20 +52,12 @@ impl Settings {
 }
 
 pub struct Fifo {
-    client: ReadClient,
+    pub client: ReadClient,
+    /// Those of its [`Target`].
+    pub name: String,
+    pub identity: String,
     sandbox: Option<RunningSandbox>,
-    name: String,
-    identity: String,
     proxy: Option<String>,
-}
-
-/// How long an unreachable FiFo is retried before it has answered for the first time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirstContact {
-    /// A few seconds: the user is waiting, and the address is probably wrong.
-    FailFast,
-    /// As long as a read may take: this is a service, and FiFo may just be starting.
-    KeepTrying,
 }
 
 impl Target {
@@ -87,19 +80,15 @@ impl Target {
         format!("{who}, API version {}", settings.client.api.as_str())
     }
 
-    /// Makes ready to read it. A real one is not asked anything yet.
-    ///
-    /// # Errors
-    ///
-    /// Certificates cannot be read, or the built-in FiFo cannot start.
-    pub async fn open(&self, host: &Host, first_contact: FirstContact) -> Result<Fifo, Failure> {
+    /// Makes ready to read it. A real one is not asked anything yet. An error: certificates cannot be read, or the built-in
+    /// FiFo cannot start.
+    pub async fn open(&self, host: &Host, first_contact_timeout: Option<Duration>) -> Result<Fifo, Failure> {
         let (mut sandbox, mut of_sandbox) = (None, None);
         let Settings { client, http, proxy } = match self {
             Self::Real(settings) => settings.as_ref(),
             Self::Sandbox(file, timeout) => {
                 let running = sandbox.insert(start_sandbox(file.clone()).await?);
-                let unusable = |error| Failure::new("the sandbox has no address").because(error);
-                let endpoint = running.url().parse().map_err(unusable)?;
+                let endpoint = running.url().parse().map_err(failed("the sandbox has no address"))?;
                 let (user, password) = (SANDBOX_USER.to_owned(), SecretString::from(SANDBOX_USER));
                 of_sandbox.insert(Settings::new(endpoint, Credentials::Password { user, password }, *timeout))
             }
@@ -114,34 +103,13 @@ impl Target {
             tracing::warn!("{endpoint} is plain HTTP: the password can be read on the way");
         }
         let transport = HttpTransport::new(endpoint, http).map_err(|error| Failure::of(&error))?;
-        let settings = ClientSettings {
-            first_contact_timeout: (first_contact == FirstContact::FailFast).then_some(FIRST_CONTACT_TIMEOUT),
-            jitter_seed: host.seed(),
-            ..client.clone()
-        };
+        let settings = ClientSettings { first_contact_timeout, jitter_seed: host.seed(), ..client.clone() };
         let client = ReadClient::new(Arc::new(transport), settings);
         Ok(Fifo { client, sandbox, name: self.name(), identity: self.identity(), proxy: proxy.clone() })
     }
 }
 
 impl Fifo {
-    pub fn identity(&self) -> &str {
-        &self.identity
-    }
-
-    pub fn read(&self) -> &ReadClient {
-        &self.client
-    }
-
-    /// Returns what plans call this FiFo; the same in every run.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub async fn visit(&self, visitor: &mut impl VmVisitor) -> Result<ListSummary, Failure> {
-        self.client.visit(visitor).await.map_err(|error| self.failure(&error))
-    }
-
     /// Says what to do about an error, as far as it tells what is wrong between here and there.
     pub fn failure(&self, error: &FifoError) -> Failure {
         let failure = Failure::of(error);
@@ -182,8 +150,7 @@ impl Fifo {
     /// Closes it; the built-in FiFo saves its world.
     pub async fn close(self) -> Result<(), Failure> {
         let Some(running) = self.sandbox else { return Ok(()) };
-        let failed = |error| Failure::new("the sandbox failed to save its world").because(error);
-        running.stop().await.map_err(failed)
+        running.stop().await.map_err(failed("the sandbox failed to save its world"))
     }
 }
 
@@ -252,7 +219,7 @@ mod tests {
         let host = Host::for_tests("x".as_ref());
         let (endpoint, token) = ("http://127.0.0.1:1".parse().unwrap(), Credentials::Token("t".into()));
         let target = Target::Real(Box::new(Settings::new(endpoint, token, Duration::from_secs(1))));
-        let fifo = target.open(&host, FirstContact::FailFast).await.unwrap();
+        let fifo = target.open(&host, FAIL_FAST).await.unwrap();
         fifo.failure(&error).hint.unwrap_or_default()
     }
 

@@ -10,29 +10,24 @@ use tempfile::NamedTempFile;
 /// The largest file that is read, in bytes: a plan of a hundred thousand VMs.
 const INPUT_BYTES_MAX: u64 = 256 << 20;
 
-/// Who may read a file: only its owner.
 pub const PRIVATE: u32 = 0o600;
-/// Who may read a file: everybody.
 pub const PUBLIC: u32 = 0o644;
 
 /// What may be at a path before a file is put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// Nothing.
     New,
     /// A file, which is replaced, or a link to one, which stays.
     OverFile,
     /// Anything; pipes and devices are written into. A file in the place of `/dev/stdout`, say, would break it for all
     /// processes.
     Over,
+    /// Anything; a link is replaced itself: nobody else chooses which file of ours is written over.
+    OverLink,
 }
 
 /// Puts a file somewhere, with these permissions whatever the process's mask says. It takes its name only when all of it is
-/// on disk.
-///
-/// # Errors
-///
-/// There is something that must not be, or the file could not be written; then what there was is still there.
+/// on disk. An error: there is something that must not be, or the file could not be written; then what there was is still there.
 pub fn put(
     path: &Path,
     mode: u32,
@@ -41,7 +36,7 @@ pub fn put(
 ) -> io::Result<()> {
     // A link to nothing leads to itself.
     let target = match put {
-        Put::New => path.to_owned(),
+        Put::New | Put::OverLink => path.to_owned(),
         Put::OverFile | Put::Over => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
     };
     let is_special = fs::metadata(&target).is_ok_and(|it| !it.is_file());
@@ -60,7 +55,7 @@ pub fn put(
     file.as_file().sync_all()?;
     match put {
         Put::New => file.persist_noclobber(&target)?,
-        Put::OverFile | Put::Over => file.persist(&target)?,
+        Put::OverFile | Put::Over | Put::OverLink => file.persist(&target)?,
     };
     File::open(folder)?.sync_all()
 }

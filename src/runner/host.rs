@@ -1,18 +1,16 @@
 //! What surrounds a run: the clock, the state folder with its lock and safety stop, and the output.
 
 use super::output::Output;
+use super::proofs::{OpenedStore, Proofs, known};
 use crate::apply::{Clock, Holder, Lock, LockError, SafetyStop, StopFile};
-use crate::report::verify::KnownVms;
-use crate::report::{Exit, Failure};
-use crate::verify::Known;
+use crate::report::{Exit, Failure, KnownVms};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process;
 
-/// A timer that finds a run in progress is routine; one that has held the lock for longer than this is reported as a
-/// failure.
+/// A timer that finds a run in progress is routine; one that has held the lock for longer than this is reported as a failure.
 const LOCK_ROUTINE_MAX: TimeDelta = TimeDelta::hours(24);
 
 pub struct Host {
@@ -67,14 +65,11 @@ impl Host {
 
     /// Returns what `verify` and `rehearse` have proven of a FiFo's VMs, whatever store that is from, for those who only show it.
     pub fn verified(&self, endpoint: &str) -> KnownVms {
-        let Ok(state_dir) = self.state_dir() else { return KnownVms::new() };
-        match Known::read(state_dir, endpoint, None) {
-            Ok(known) => known.map(|known| known.vms).unwrap_or_default(),
-            Err(error) => {
-                tracing::warn!("{error}; what earlier verifications found out is not shown");
-                KnownVms::new()
-            }
-        }
+        known(self.state_dir().ok(), endpoint, None).vms
+    }
+
+    pub fn proofs(&self, endpoint: &str, store: Option<OpenedStore>) -> Proofs {
+        Proofs::new(self.state_dir().ok().map(ToOwned::to_owned), endpoint, store)
     }
 
     /// Takes the lock for a FiFo, so that no other run of this machine changes it meanwhile.
@@ -99,7 +94,7 @@ impl Host {
 impl Host {
     /// Returns one with its clock at the beginning of time and plain output.
     pub(super) fn for_tests(state_dir: &Path) -> Self {
-        use crate::report::text::{Detail, TextOptions};
+        use crate::report::{Detail, text::TextOptions};
         let text = TextOptions { styles: Default::default(), columns: 80, detail: Detail::Usual };
         let output = Output {
             is_json: false,

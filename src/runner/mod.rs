@@ -23,5 +23,4 @@ pub mod reporting;
 pub mod run;
 mod safety_stop;
 pub mod serve;
-mod service;
 mod site;

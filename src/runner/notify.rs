@@ -22,7 +22,6 @@ pub enum NotifyError {
     /// It was answered, and not with a success. Redirects are not followed, so one is no success either.
     #[error("{url} answered {status}")]
     Status { url: SecretUrl, status: StatusCode },
-    /// It could not be reached, or did not answer in time.
     #[error("{url} could not be reached: {why}")]
     Connection { url: SecretUrl, why: String },
 }
@@ -43,16 +42,12 @@ pub struct Poster {
     seed: u64,
 }
 
-/// What is posted, with its type.
 type Body = Option<(&'static str, Vec<u8>)>;
 
 impl Poster {
-    /// Makes one; nothing is sent yet. `ca_file` is a PEM file with certificates to trust beside the system's, `seed`
-    /// decides about the chance in the pauses.
-    ///
-    /// # Errors
-    ///
-    /// When the CA file cannot be read or holds no certificate, or the system has no certificates at all.
+    /// Makes one; nothing is sent yet. `ca_file` is a PEM file with certificates to trust beside the system's, `seed` decides
+    /// about the chance in the pauses. An error: the CA file cannot be read or holds no certificate, or the system has no
+    /// certificates at all.
     pub fn new(url: SecretUrl, ca_file: Option<PathBuf>, seed: u64) -> Result<Self, HttpSetupError> {
         let client = outward_client(url.expose(), ca_file.as_deref())?;
         Ok(Self { client, url, seed })

@@ -1,9 +1,9 @@
 //! Where output goes: standard output and standard error, in the order in which it was written, above the bars of running
 //! uploads. From [`start`] on a thread writes it, so that a terminal without a reader stops no backup.
 
-use crate::report::text::{Detail, TextOptions};
-use crate::report::{Exit, Failure, Styles, visible, wrapped};
-use indicatif::{MultiProgress, ProgressDrawTarget};
+use crate::report::text::TextOptions;
+use crate::report::{Detail, Exit, Failure, Styles, Tone, visible, wrapped};
+use indicatif::{MultiProgress, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -22,9 +22,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub type Task = Box<dyn FnOnce() + Send>;
 
-/// The thread that writes, once there is one.
 static QUEUE: OnceLock<Option<Sender<Task>>> = OnceLock::new();
-/// How many tasks wait for it.
 static BACKLOG: AtomicUsize = AtomicUsize::new(0);
 
 /// The bars of running uploads: none where standard error is no terminal.
@@ -90,7 +88,10 @@ pub fn bars() -> &'static MultiProgress {
     &BARS
 }
 
-/// Writes a text above the bars, at once.
+pub fn style_of(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
 pub fn write_now(stream: Stream, text: &[u8]) -> io::Result<()> {
     bars().suspend(|| match stream {
         Stream::Out => {
@@ -117,7 +118,6 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(),
     }
 }
 
-/// Writes a text to standard output as [`print`](fn@print) does.
 pub fn print_text(text: &str) -> Result<(), Failure> {
     print(|out| out.write_all(text.as_bytes()))
 }
@@ -166,12 +166,15 @@ pub fn ask_line(question: &str) -> Result<Option<String>, Failure> {
 }
 
 impl Output {
+    pub fn has_bars(&self) -> bool {
+        self.error_columns.is_some() && !self.is_quiet()
+    }
+
     /// Says whether routine is left out.
     pub fn is_quiet(&self) -> bool {
         self.text.detail <= Detail::Brief
     }
 
-    /// Writes to standard error how a command failed.
     pub fn report(&self, failure: &Failure) {
         // A timer that meets a long run every time it fires must not send a mail each time. The exit code is the same.
         if failure.exit == Exit::LockedBriefly && self.is_quiet() {
@@ -180,14 +183,13 @@ impl Output {
         if self.logs_json {
             tracing::error!(exit_code = failure.exit.code(), hint = failure.hint, "{}", failure.text());
         } else {
-            say(failure_text(failure, &self.error_styles, self.error_columns).into_bytes());
+            say(failure_text(failure, self.error_styles, self.error_columns).into_bytes());
         }
     }
 }
 
-/// Writes a failure for people, on a terminal wrapped to its columns.
-fn failure_text(failure: &Failure, styles: &Styles, columns: Option<usize>) -> String {
-    let alarm = styles.alarm;
+fn failure_text(failure: &Failure, styles: Styles, columns: Option<usize>) -> String {
+    let alarm = styles.of(Tone::Alarm);
     let mut text = String::new();
     for (place, cause) in failure.causes.iter().enumerate() {
         if place == 0 {
@@ -220,11 +222,10 @@ mod tests {
         let source = io::Error::other("disk \u{1b}[2J gone");
         let failure = Failure::new("failed to read the profiles in /x").because(source).hint("mount it");
         assert_eq!(
-            failure_text(&failure, &Styles::plain(), None),
+            failure_text(&failure, Styles::Plain, None),
             "error: failed to read the profiles in /x\n  caused by: disk \\u{1b}[2J gone\nhint: mount it\n"
         );
-        let narrow =
-            failure_text(&Failure::new("one two three\n  four five six"), &Styles::plain(), Some(14));
+        let narrow = failure_text(&Failure::new("one two three\n  four five six"), Styles::Plain, Some(14));
         assert_eq!(narrow, "error: one two\nthree\n  four five six\n");
     }
 }

@@ -1,14 +1,13 @@
 //! What a person sees of a run: a line for each result, and a bar for each running upload; without a terminal, a line about the
 //! running uploads from time to time.
 
-use super::output::{self, Output, Stream, Writer};
+use super::output::{self, Output, Stream, Writer, style_of};
 use crate::apply::{ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef};
 use crate::inventory::{BackupId, VmId};
 use crate::plan::bytes_text;
-use crate::report::text::Detail;
-use crate::report::{action_text, counts_text, outcome_text, span_text, visible, vm_name, wrapped};
+use crate::report::{Detail, Tone, action_text, counts_text, span_text, visible, vm_name, word, wrapped};
 use chrono::{DateTime, TimeDelta, Utc};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -77,13 +76,6 @@ fn clear<'b>(bars: impl IntoIterator<Item = &'b ProgressBar>) {
     bars.into_iter().for_each(ProgressBar::finish_and_clear);
 }
 
-fn styled_by(bar: ProgressBar, template: &str) -> ProgressBar {
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style.progress_chars("#>.")),
-        Err(_) => bar,
-    }
-}
-
 impl Upload {
     fn bytes_per_sec(&self) -> f64 {
         let secs = (self.read_at - self.since).as_seconds_f64();
@@ -142,10 +134,6 @@ impl Progress {
         self.shown.text.detail
     }
 
-    fn has_bars(&self) -> bool {
-        self.shown.error_columns.is_some() && !self.shown.is_quiet()
-    }
-
     /// Writes a line, on a terminal as several that break between words.
     fn line(&self, stream: Stream, line: &str) {
         let columns = match stream {
@@ -159,28 +147,26 @@ impl Progress {
         (self.write)(stream, &format!("{line}\n"));
     }
 
-    /// Reports how far the run is, where there are no bars.
     fn report(&self, text: &str) {
-        if !self.has_bars() && !self.shown.is_quiet() {
+        if !self.shown.has_bars() && !self.shown.is_quiet() {
             self.line(Stream::Err, text);
         }
     }
 
     fn styled(&self, ending: ActionOutcome) -> String {
-        let styles = &self.shown.text.styles;
-        let style = match ending {
-            ActionOutcome::Done => styles.create,
-            ActionOutcome::Failed | ActionOutcome::Unverified => styles.alarm,
-            _ => styles.wait,
-        };
-        format!("{style}{}{style:#}", outcome_text(ending))
+        let style = self.shown.text.styles.of(match ending {
+            ActionOutcome::Done => Tone::Create,
+            ActionOutcome::Failed | ActionOutcome::Unverified => Tone::Alarm,
+            _ => Tone::Wait,
+        });
+        format!("{style}{}{style:#}", word(&ending))
     }
 
     fn bar(&self, place: usize, name: &str, expected_bytes: Option<u64>) -> Option<ProgressBar> {
         let bar = match expected_bytes {
-            _ if !self.has_bars() => return None,
-            Some(bytes) => styled_by(ProgressBar::new(bytes), BAR_OF_KNOWN),
-            None => styled_by(ProgressBar::new_spinner(), BAR_OF_UNKNOWN),
+            _ if !self.shown.has_bars() => return None,
+            Some(bytes) => ProgressBar::new(bytes).with_style(style_of(BAR_OF_KNOWN).progress_chars("#>.")),
+            None => ProgressBar::new_spinner().with_style(style_of(BAR_OF_UNKNOWN)),
         };
         let bar = output::bars().insert(place, bar);
         bar.set_message(name.to_owned());
@@ -200,14 +186,13 @@ impl Progress {
         }
     }
 
-    /// Draws the line below the bars, if there are any.
     fn draw_overall(&self, state: &mut State) {
         let is_of_use = !state.waiting.is_empty() || state.to_create > 1 && !state.uploads.is_empty();
-        if !self.has_bars() || !is_of_use {
+        if !self.shown.has_bars() || !is_of_use {
             return clear(&state.overall.take());
         }
         let text = state.waiting_text();
-        let below = || output::bars().add(styled_by(ProgressBar::new_spinner(), BELOW));
+        let below = || output::bars().add(ProgressBar::new_spinner().with_style(style_of(BELOW)));
         state.overall.get_or_insert_with(below).set_message(text);
     }
 
@@ -298,7 +283,7 @@ impl Observer for Progress {
                 }
             }
             EventKind::CascadeAlarm(alarm) => {
-                let (style, alarm) = (self.shown.text.styles.alarm, visible(&alarm.to_string()));
+                let (style, alarm) = (self.shown.text.styles.of(Tone::Alarm), visible(&alarm.to_string()));
                 self.line(Stream::Err, &format!("{style}SAFETY STOP{style:#}: {alarm}"));
             }
             EventKind::Finished { tally } => self.finish(state, tally),

@@ -1,21 +1,23 @@
 //! What is known of the backups in storage, and the storage, which tells more.
 
-use super::host::Host;
-use crate::apply::{Headers, Proof};
+use super::files::{self, Put};
+use crate::apply::{Headers, Proof, open_state_file};
 use crate::inventory::{BackupId, Vm, VmId};
 use crate::store::Store;
 use crate::verify::{Finding, Known, Unchecked, check_headers};
 use futures::future::BoxFuture;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// How many backups are checked at once.
 const CHECKS_AT_A_TIME: usize = 8;
-/// How long one check may take.
 const CHECK_MAX: Duration = Duration::from_secs(60);
 /// After so many checks in a row that the store did not answer it is not asked again in a run.
 const UNANSWERED_MAX: usize = 3;
@@ -25,6 +27,41 @@ const UNANSWERED_MAX: usize = 3;
 pub struct OpenedStore {
     pub store: Arc<dyn Store>,
     pub name: String,
+}
+
+/// Reads what verifications and runs have found out about a FiFo and, with one given, about a store. Where that cannot be read,
+/// nothing is known: that costs the order of reading, and findings until they are found again, and never a backup.
+pub fn known(state_dir: Option<&Path>, endpoint: &str, store: Option<&str>) -> Known {
+    let read = |folder: &Path| {
+        let path = known_path(folder, endpoint);
+        let mut bytes = Vec::new();
+        let opened = open_state_file(OpenOptions::new().read(true), &path);
+        let read = opened.and_then(|mut file| file.read_to_end(&mut bytes));
+        read.and_then(|_| Ok(serde_json::from_slice(&bytes)?))
+            .inspect_err(|error| {
+                if error.kind() != ErrorKind::NotFound {
+                    let path = path.display();
+                    tracing::warn!("{path}: {error}; what earlier verifications found out is not used");
+                }
+            })
+            .ok()
+    };
+    let read = state_dir.and_then(read).filter(|known: &Known| known.is_of(endpoint, store));
+    read.unwrap_or_else(|| Known::new(endpoint, store.unwrap_or_default()))
+}
+
+fn known_path(state_dir: &Path, endpoint: &str) -> PathBuf {
+    state_dir.join(format!("verified-{}.json", hex::encode(&Sha256::digest(endpoint)[..8])))
+}
+
+/// Writes what is known in place of what there is. Where that fails, it stays, and is only warned about.
+pub fn save(known: &Known, state_dir: &Path) {
+    let path = known_path(state_dir, known.endpoint());
+    let put = |json: Vec<u8>| files::put(&path, files::PRIVATE, Put::OverLink, |out| out.write_all(&json));
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
+    if let Err(error) = made.and_then(|()| put(serde_json::to_vec(known)?)) {
+        tracing::warn!("failed to save what was verified in {}: {error}", state_dir.display());
+    }
 }
 
 /// What `verify` and runs have found broken, and the store that is asked about more, if there is one.
@@ -39,13 +76,7 @@ pub struct Proofs {
 }
 
 impl Proofs {
-    /// Reads what is known: with a store of that one alone, else whatever store it is of. Where that cannot be read, nothing is:
-    /// that costs findings, and never a backup.
-    pub fn open(host: &Host, endpoint: &str, store: Option<OpenedStore>) -> Self {
-        Self::new(host.state_dir().ok().map(ToOwned::to_owned), endpoint, store)
-    }
-
-    /// Does the same in a state folder.
+    /// Reads what is known: with a store of that one alone, else whatever store it is of.
     pub fn new(state_dir: Option<PathBuf>, endpoint: &str, store: Option<OpenedStore>) -> Self {
         let proofs = Self {
             store,
@@ -61,12 +92,7 @@ impl Proofs {
 
     fn read(&self) -> Known {
         let store = self.store.as_ref().map(|store| store.name.as_str());
-        let read = self.state_dir.as_ref().map(|folder| Known::read(folder, &self.endpoint, store));
-        let read = read.unwrap_or(Ok(None)).unwrap_or_else(|error| {
-            tracing::warn!("{error}; what earlier verifications found out is not used");
-            None
-        });
-        read.unwrap_or_else(|| Known::new(&self.endpoint, store.unwrap_or_default()))
+        known(self.state_dir.as_deref(), &self.endpoint, store)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -88,10 +114,7 @@ impl Proofs {
     }
 
     fn save(&self, known: &Known) {
-        let Some(folder) = &self.state_dir else { return };
-        if let Err(error) = known.write(folder) {
-            tracing::warn!("failed to save what was found broken in {}: {error}", folder.display());
-        }
+        self.state_dir.iter().for_each(|folder| save(known, folder));
     }
 
     /// Enters what is wrong with backups. The file is read anew: a verification may be writing there.

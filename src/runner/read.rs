@@ -20,7 +20,6 @@ pub const SKEW_WARN: TimeDelta = TimeDelta::minutes(5);
 
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// By UUID or alias; none means all.
     pub vms: Vec<Pattern>,
     /// Whether an inventory without any VM is taken for what it seems to be.
     pub allow_empty: bool,
@@ -32,7 +31,6 @@ impl Selection {
     }
 }
 
-/// A plan with what is kept of that it was made from.
 #[derive(Debug)]
 pub struct Planned {
     pub plan: Plan,
@@ -75,8 +73,8 @@ pub enum KeptVms {
     /// And the VMs that something is done to.
     Changed,
     /// And what a run needs: those that something is done to, those with an upload, whichever VMs were asked for, and a few
-    /// others by which an empty list is noticed.
-    ForRun,
+    /// others by which an empty list is noticed; how all stand as well where that is reported.
+    ForRun { overview: bool },
     /// All that were asked for.
     All,
 }
@@ -92,42 +90,19 @@ pub struct Query<'a> {
     /// The instant planned for. Without it, those of our clock and the server's count when the answer begins: see [`Request`].
     pub at: Option<DateTime<Utc>>,
     pub prune: Prune,
+    /// Whether clocks and idle policies are warned about: once is enough.
+    pub warns: bool,
 }
 
-impl<'a> Query<'a> {
-    /// Reads FiFo once and plans each VM as it comes in. Warns about clocks and idle policies.
-    ///
-    /// # Errors
-    ///
-    /// FiFo cannot be read, shows no VM, or its clock is too far off; a wanted VM is not there.
-    pub async fn plan(self, kept: KeptVms, overview: bool) -> Result<Planned, Failure> {
-        let (reading, unreadable) = self.read(kept, overview, true).await?;
-        let (name, identity) = (self.fifo.name(), self.fifo.identity().to_owned());
-        let Reading { planner, plans, kept, overview, too_old, last_due, estimates, .. } = reading;
-        let request = planner.request();
-        let overview = overview.map(|vms| vms.finish(&planner, name, &unreadable));
-        let plan = planner.finish(name.to_owned(), plans, &unreadable);
-        let inventory = Inventory { endpoint: name.to_owned(), vms: kept, unreadable };
-        Ok(Planned { plan, inventory, overview, identity, too_old, request, last_due, estimates })
-    }
-
-    /// Reads how the VMs stand once more, after something was done. Nothing is warned about a second time.
-    pub async fn look_again(self) -> Result<Health, Failure> {
-        let (reading, unreadable) = self.read(KeptVms::Overview, true, false).await?;
-        Ok(reading.overview.unwrap_or_default().finish(&reading.planner, self.fifo.name(), &unreadable))
-    }
-
-    /// Returns what was read, with the VMs that were asked for and could not be.
-    async fn read(
-        self,
-        keeps: KeptVms,
-        overview: bool,
-        warns: bool,
-    ) -> Result<(Reading<'a>, Vec<UnreadableVm>), Failure> {
+impl Query<'_> {
+    /// Reads FiFo once and plans each VM as it comes in. An error: FiFo cannot be read, shows no VM, or its clock is too far off;
+    /// a wanted VM is not there.
+    pub async fn plan(self, kept: KeptVms) -> Result<Planned, Failure> {
         let before = self.host.now();
-        let mut reading = Reading::new(self, keeps, overview, before, None);
-        let listed = self.fifo.visit(&mut reading).await?;
-        if warns {
+        let mut reading = Reading::new(self, kept, before, None);
+        let listed = self.fifo.client.visit(&mut reading).await;
+        let listed = listed.map_err(|error| self.fifo.failure(&error))?;
+        if self.warns {
             if let Some(server) = listed.server_date {
                 judge_clocks(server, before, reading.began, self.at.is_some())?;
             }
@@ -136,7 +111,13 @@ impl<'a> Query<'a> {
             }
         }
         let unreadable = reading.judge(listed)?;
-        Ok((reading, unreadable))
+        let (name, identity) = (&self.fifo.name, self.fifo.identity.clone());
+        let Reading { planner, plans, kept, overview, too_old, last_due, estimates, .. } = reading;
+        let request = planner.request();
+        let overview = overview.map(|vms| vms.finish(&planner, name, &unreadable));
+        let plan = planner.finish(name.to_owned(), plans, &unreadable);
+        let inventory = Inventory { endpoint: name.to_owned(), vms: kept, unreadable };
+        Ok(Planned { plan, inventory, overview, identity, too_old, request, last_due, estimates })
     }
 }
 
@@ -180,13 +161,8 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// Begins an answer, at an instant of our clock and of the server's, if that is known.
-    fn new(
-        query: Query<'a>,
-        keeps: KeptVms,
-        overview: bool,
-        began: DateTime<Utc>,
-        server: Option<DateTime<Utc>>,
-    ) -> Self {
+    fn new(query: Query<'a>, keeps: KeptVms, began: DateTime<Utc>, server: Option<DateTime<Utc>>) -> Self {
+        let overview = matches!(keeps, KeptVms::Overview | KeptVms::ForRun { overview: true });
         let mut request = Request::by_clocks(began, server, query.prune);
         request.now = request.now.trunc_subsecs(0);
         request.due_at = request.due_at.min(request.now);
@@ -232,7 +208,7 @@ impl<'a> Reading<'a> {
         let Query { policies, fifo, selection, .. } = self.query;
         if self.visible == 0 && unreadable.is_empty() && !policies.is_empty() && !selection.allow_empty {
             // To see no VM is never taken for that there are none.
-            return Err(Failure::new(format!("{} shows this user no VM at all", fifo.name())).hint(
+            return Err(Failure::new(format!("{} shows this user no VM at all", fifo.name)).hint(
                 "a user sees only the VMs it may `get`, and one that may see none looks just like an empty cloud; \
                  grant vms→…→get, or go on with --allow-empty",
             ));
@@ -273,7 +249,7 @@ impl<'a> Reading<'a> {
         match self.keeps {
             KeptVms::Overview | KeptVms::None => false,
             KeptVms::Changed => is_changed,
-            KeptVms::ForRun => is_changed || has_upload(vm) || self.kept.len() < WITNESSES,
+            KeptVms::ForRun { .. } => is_changed || has_upload(vm) || self.kept.len() < WITNESSES,
             KeptVms::All => planned.is_some(),
         }
     }
@@ -281,8 +257,7 @@ impl<'a> Reading<'a> {
 
 impl VmVisitor for Reading<'_> {
     fn start(&mut self, server_date: Option<DateTime<Utc>>) {
-        let (query, keeps, overview) = (self.query, self.keeps, self.overview.is_some());
-        *self = Self::new(query, keeps, overview, query.host.now(), server_date);
+        *self = Self::new(self.query, self.keeps, self.query.host.now(), server_date);
     }
 
     fn vm(&mut self, mut vm: Vm) {

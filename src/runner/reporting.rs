@@ -8,11 +8,10 @@ use super::interrupt::Interrupt;
 use super::notify::{NotifyError, Poster, SecretUrl};
 use crate::report::metrics::{self, Dialect};
 use crate::report::run::{lines, notification};
-use crate::report::{Failure, RunHistory};
+use crate::report::{Failure, RunHistory, failed};
 use std::path::Path;
 use tokio::task::JoinHandle;
 
-/// How many bytes of text are sent to a monitor about a failure.
 const PING_BYTES_MAX: usize = 8 << 10;
 
 /// Returns the address to report to, as it is by now; `None` where there is none.
@@ -80,7 +79,8 @@ impl<'a> Reporting<'a> {
     }
 
     async fn report_all(&mut self, history: &RunHistory) {
-        let written = self.metrics_file.map_or(Ok(()), |path| write_metrics(path, self.host, history));
+        let text = || metrics::text(history, self.host.now(), Dialect::Prometheus);
+        let written = self.metrics_file.map_or(Ok(()), |path| write_metrics(path, &text()));
         if let Err(failure) = written {
             tracing::warn!("{}", failure.text());
         }
@@ -110,16 +110,10 @@ impl<'a> Reporting<'a> {
     }
 }
 
-/// Writes the metrics of what is known to a file, whole or not at all.
-pub fn write_metrics(path: &Path, host: &Host, history: &RunHistory) -> Result<(), Failure> {
-    write_metrics_text(path, &metrics::text(history, host.now(), Dialect::Prometheus))
-}
-
 /// Writes a file with metrics that everybody may read, whole or not at all.
-pub fn write_metrics_text(path: &Path, text: &str) -> Result<(), Failure> {
-    files::put(path, files::PUBLIC, Put::OverFile, |out| out.write_all(text.as_bytes())).map_err(|error| {
-        Failure::new(format!("failed to write the metrics to {}", path.display())).because(error)
-    })
+pub fn write_metrics(path: &Path, text: &str) -> Result<(), Failure> {
+    let written = files::put(path, files::PUBLIC, Put::OverFile, |out| out.write_all(text.as_bytes()));
+    written.map_err(failed(format!("failed to write the metrics to {}", path.display())))
 }
 
 fn warn_of(what: &str, sent: Result<(), NotifyError>) {
@@ -140,8 +134,8 @@ impl Channel<'_> {
 
     fn made(&self, host: &Host) -> Result<Option<Poster>, Failure> {
         let Some(url) = (self.address)()? else { return Ok(None) };
-        let poster = Poster::new(url.clone(), host.ca_file.clone(), host.seed())
-            .map_err(|error| Failure::new(format!("nothing can be sent to {url}")).because(error))?;
+        let poster = Poster::new(url.clone(), host.ca_file.clone(), host.seed());
+        let poster = poster.map_err(failed(format!("nothing can be sent to {url}")))?;
         if url.is_exposed() {
             tracing::warn!("{url} is plain HTTP: what is sent can be read on the way");
         }

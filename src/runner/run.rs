@@ -2,7 +2,7 @@
 
 use super::approve::{Listed, asked, everything, skip_text};
 use super::execute::{Watchers, judge};
-use super::fifo::{Fifo, FirstContact, Target};
+use super::fifo::{Fifo, Target};
 use super::host::Host;
 use super::interrupt::Interrupt;
 use super::journal::Journal;
@@ -36,8 +36,7 @@ pub struct Order<'a> {
     pub selection: Selection,
     /// How much is done at once and until when, and what the command says of deletes from storage.
     pub settings: ExecutorSettings,
-    /// How long a FiFo that does not answer is retried.
-    pub first_contact: FirstContact,
+    pub first_contact: Option<Duration>,
     /// The time after which the next run is due, and gets what still waits.
     pub handed_over_after: Option<Duration>,
     /// Reads the policies, as they are by now.
@@ -46,6 +45,19 @@ pub struct Order<'a> {
     pub fifo: &'a dyn Fn() -> Result<Target, Failure>,
     /// Opens the store that new backups are looked for in, if one is named.
     pub store: &'a dyn Fn() -> Result<Option<OpenedStore>, Failure>,
+}
+
+impl Order<'_> {
+    fn query<'q>(
+        &'q self,
+        host: &'q Host,
+        policies: &'q Policies,
+        proofs: &'q Proofs,
+        fifo: &'q Fifo,
+    ) -> Query<'q> {
+        let (selection, prune) = (&self.selection, self.settings.prune);
+        Query { host, policies, fifo, proofs, selection, at: None, prune, warns: true }
+    }
 }
 
 /// What of the plan made now is carried out.
@@ -73,7 +85,7 @@ pub(super) struct Memory {
 pub async fn run_once(host: &Host, order: &Order<'_>, mut reporting: Reporting<'_>) -> Exit {
     let interrupt = Interrupt::default();
     let summary = run(host, order, &mut reporting, &interrupt, &mut Memory::default()).await;
-    let exit = summary.exit();
+    let exit = summary.exit;
     let safety_stop = summary.endpoint.as_deref().and_then(|endpoint| host.safety_stop(endpoint));
     let mut history = RunHistory { safety_stop, ..RunHistory::default() };
     history.enter(summary);
@@ -109,13 +121,6 @@ pub(super) async fn run(
     summary
 }
 
-/// What decides: the policies, and what is known of the backups in storage.
-#[derive(Clone, Copy)]
-struct Rules<'r> {
-    policies: &'r Policies,
-    proofs: &'r Proofs,
-}
-
 struct Run<'a, 'r> {
     host: &'a Host,
     order: &'a Order<'a>,
@@ -143,13 +148,12 @@ impl Run<'_, '_> {
             saved.refuse_other_endpoint(&endpoint)?;
         }
         let stop_file = host.stop_file(&endpoint)?;
-        let proofs = Proofs::open(host, &endpoint, (order.store)()?);
-        let rules = Rules { policies: &policies, proofs: &proofs };
+        let proofs = host.proofs(&endpoint, (order.store)()?);
         let mut open = None;
         if matches!(order.approval, Approval::Asked) {
             refuse_if_set(&stop_file)?;
             let fifo = target.open(host, order.first_contact).await?;
-            listed = Some(self.ask(&fifo, rules).await?);
+            listed = Some(self.ask(order.query(host, &policies, &proofs, &fifo)).await?);
             open = Some(fifo);
         }
         interrupt.listen()?;
@@ -160,13 +164,14 @@ impl Run<'_, '_> {
             None => target.open(host, order.first_contact).await?,
         };
         self.reporting.begin();
+        let query = order.query(host, &policies, &proofs, &fifo);
         let planned = tokio::select! {
             // Nothing was sent yet, so the run can end at once.
             biased;
             exit = interrupt.signalled() => return Ok(exit),
-            planned = self.plan(&fifo, rules) => planned?,
+            planned = self.plan(query) => planned?,
         };
-        let exit = self.carry_out(&fifo, rules, stop_file, planned, listed.as_ref()).await?;
+        let exit = self.carry_out(query, stop_file, planned, listed.as_ref()).await?;
         // A failure to close it does not change the result of the run.
         if let Err(failure) = fifo.close().await {
             tracing::warn!("{}", failure.text());
@@ -175,36 +180,29 @@ impl Run<'_, '_> {
     }
 
     /// Shows a plan, and asks where it has anything to do. No signal is caught meanwhile: it ends the process.
-    async fn ask(&mut self, fifo: &Fifo, rules: Rules<'_>) -> Result<Listed, Failure> {
-        let planned = self.plan(fifo, rules).await?;
+    async fn ask(&mut self, query: Query<'_>) -> Result<Listed, Failure> {
+        let planned = self.plan(query).await?;
         if planned.plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
             self.show(&planned, &planned.plan);
             return Ok(Listed::shown(planned.plan));
         }
         self.show_where_asked(&planned)?;
-        let question = format!("Carry this out on {} {}?", fifo.name(), fifo.identity());
+        let question = format!("Carry this out on {} {}?", query.fifo.name, query.fifo.identity);
         Ok(Listed::shown(asked(planned.plan, &question)?))
     }
 
-    fn query<'q>(&'q self, fifo: &'q Fifo, rules: Rules<'q>) -> Query<'q> {
-        let (host, selection, prune) = (self.host, &self.order.selection, self.order.settings.prune);
-        let Rules { policies, proofs } = rules;
-        Query { host, policies, fifo, proofs, selection, at: None, prune }
-    }
-
     /// Reads FiFo and plans. Where a due instant lies between the two clocks, the slower one is waited for.
-    async fn plan(&mut self, fifo: &Fifo, rules: Rules<'_>) -> Result<Planned, Failure> {
-        rules.proofs.refresh(true).await;
-        let query = self.query(fifo, rules);
-        let overview = self.reporting.wants_overview();
-        let mut planned = query.plan(KeptVms::ForRun, overview).await?;
+    async fn plan(&mut self, query: Query<'_>) -> Result<Planned, Failure> {
+        query.proofs.refresh(true).await;
+        let kept = KeptVms::ForRun { overview: self.reporting.wants_overview() };
+        let mut planned = query.plan(kept).await?;
         if let Some(wait) = planned.wait_for_clocks() {
             tracing::info!(
                 "a backup is due by one of the clocks and not by the other: waiting {} s for the slower one",
                 wait.as_secs()
             );
             tokio::time::sleep(wait).await;
-            planned = query.plan(KeptVms::ForRun, overview).await?;
+            planned = query.plan(kept).await?;
         }
         self.summary.overview = planned.overview.take();
         Ok(planned)
@@ -212,15 +210,20 @@ impl Run<'_, '_> {
 
     async fn carry_out(
         &mut self,
-        fifo: &Fifo,
-        rules: Rules<'_>,
+        query: Query<'_>,
         stop_file: StopFile,
         planned: Planned,
         listed: Option<&Listed>,
     ) -> Result<Exit, Failure> {
         let work = listed.map_or_else(|| everything(&planned.plan), |listed| listed.work(&planned.plan));
         match listed {
-            None => self.show_if_changed(&planned),
+            None => {
+                let now = Some(planned.plan.digest_without_notes());
+                if self.memory.shown != now {
+                    self.show(&planned, &planned.plan);
+                    self.memory.shown = now;
+                }
+            }
             Some(listed) if listed.is_saved && !(work.vms.is_empty() && work.skipped.is_empty()) => {
                 self.show(&planned, &planned.plan.limited_to(work.vms.clone()));
             }
@@ -246,16 +249,16 @@ impl Run<'_, '_> {
         // A token of its own: the warning is to come before the executor ends.
         let (stop, hand_over) = (CancellationToken::new(), CancellationToken::new());
         let executor = Executor {
-            client: &WriteClient::new(fifo.read().clone()),
-            policies: rules.policies,
+            client: &WriteClient::new(query.fifo.client.clone()),
+            policies: query.policies,
             clock: self.host,
             observer: &watchers,
             stop: &stop,
             hand_over: &hand_over,
             progress: &self.memory.progress,
-            notes: &InFlight::new(folder, fifo.name()),
-            proof: Some(rules.proofs),
-            settings: ExecutorSettings { timing: fifo.timing(), ..self.order.settings },
+            notes: &InFlight::new(folder, &query.fifo.name),
+            proof: Some(query.proofs),
+            settings: ExecutorSettings { timing: query.fifo.timing(), ..self.order.settings },
         };
         let approval = if listed.is_some() { Approved::Listed } else { Approved::Everything };
         let executed = executor.execute(&work.vms, inventory, approval);
@@ -265,9 +268,9 @@ impl Run<'_, '_> {
         let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
         // Before anything else, which may take long or fail: an alarm must not be lost.
         self.summary.report = Some(report);
-        self.summary.verified = self.host.verified(fifo.name());
+        self.summary.verified = self.host.verified(&query.fifo.name);
         if self.reporting.wants_overview() && is_changed && !self.summary.has_alarm() {
-            self.reread(fifo, rules).await;
+            self.reread(query).await;
         }
         Ok(if exit == Exit::Done && has_changed { Exit::SomeFailed } else { exit })
     }
@@ -299,14 +302,14 @@ impl Run<'_, '_> {
 
     /// Reads FiFo after something was done, for the reports of how the VMs stand. Where that fails, these show the state before
     /// the run, with its instant.
-    async fn reread(&mut self, fifo: &Fifo, rules: Rules<'_>) {
+    async fn reread(&mut self, query: Query<'_>) {
         let looked = tokio::select! {
             biased;
             _ = self.interrupt.signalled() => return,
-            looked = self.query(fifo, rules).look_again() => looked,
+            looked = Query { warns: false, ..query }.plan(KeptVms::Overview) => looked,
         };
         match looked {
-            Ok(overview) => self.summary.overview = Some(overview),
+            Ok(looked) => self.summary.overview = looked.overview,
             Err(failure) => tracing::warn!("failed to read the VMs after the run: {}", failure.text()),
         }
     }
@@ -318,14 +321,6 @@ impl Run<'_, '_> {
         let Output { is_json, text, .. } = &self.host.output;
         if !is_json {
             output::print_or_warn(|out| write_plan(made, plan, text, out));
-        }
-    }
-
-    fn show_if_changed(&mut self, made: &Planned) {
-        let now = Some(made.plan.digest_without_notes());
-        if self.memory.shown != now {
-            self.show(made, &made.plan);
-            self.memory.shown = now;
         }
     }
 
@@ -370,7 +365,7 @@ mod tests {
                 timing: Timing::default(),
                 prune: Prune::default(),
             },
-            first_contact: FirstContact::FailFast,
+            first_contact: None,
             handed_over_after: None,
             policies: &|| panic!("a fault"),
             fifo: &|| Err(Failure::new("not asked")),

@@ -1,15 +1,13 @@
 //! The safety stop of a run: set the moment that an alarm is raised, and looked at before anything is done.
 
 use crate::apply::{Alarm, Event, EventKind, Observer, RunReport, StopFile};
-use crate::report::stop::{details, headline};
+use crate::report::stop::text;
 use crate::report::{Exit, Failure, RunSummary};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(super) fn refuse_if_set(stop_file: &StopFile) -> Result<(), Failure> {
     let Some(stop) = stop_file.read() else { return Ok(()) };
-    let mut lines = vec![headline(&stop)];
-    lines.extend(details(&stop).iter().map(|line| format!("  {line}")));
-    Err(Failure::ending(Exit::SafetyStop, lines.join("\n")).hint(
+    Err(Failure::ending(Exit::SafetyStop, text(&stop)).hint(
         "find what drops the bodies of DELETE requests between here and FiFo, and put an end to it: another run could take \
          more backups; then run `fifo-retain resume`",
     ))

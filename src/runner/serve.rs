@@ -11,14 +11,15 @@
 pub mod desk;
 pub(super) mod vm;
 
+use crate::report::Failure;
 use crate::report::html::BROWSER_MAY;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, HeaderValue};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -33,13 +34,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// How long a client may take for its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may live in all: each is for one request.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many bytes a request's head may have; hyper answers 431 beyond that.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// How many headers there may be among these.
 const HEADERS_MAX: usize = 64;
 /// How many connections there may be at a time; others wait for a place.
 const CONNECTIONS_MAX: usize = 128;
@@ -48,10 +47,8 @@ const BODY_BYTES_MAX: usize = 256 << 10;
 /// What is sent must be of this type, which a page from elsewhere cannot send unasked.
 const BODY_TYPE: &str = "application/yaml";
 
-/// Answers; `None` where there is nothing.
 type Site = dyn Fn(Asked) -> BoxFuture<'static, Option<Answer>> + Send + Sync;
 
-/// What a client asks for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
     pub(super) path: String,
@@ -79,18 +76,26 @@ pub(super) struct Server {
 
 impl Server {
     /// Begins to serve a site, on the runtime it is called on. With port 0 the system chooses one. Of a host's name the first
-    /// address counts that can be listened on. With `takes_any` it takes what is posted.
+    /// address counts that can be listened on. With `takes_any` it takes what is posted. `seen` is what it shows.
     pub(super) async fn start(
         address: &str,
         takes_any: bool,
+        seen: &str,
         site: impl Fn(Asked) -> BoxFuture<'static, Option<Answer>> + Send + Sync + 'static,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+    ) -> Result<Self, Failure> {
+        let cannot = |error: io::Error| {
+            Failure::new(format!("failed to listen on {address}"))
+                .because(error)
+                .hint("is another process listening there? name another address with --listen")
+        };
+        let listener = TcpListener::bind(address).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        if !address.ip().is_loopback() {
+            tracing::warn!("{address} can be reached from other machines, which can then see {seen}");
+        }
         Ok(Self { address, task: tokio::spawn(serve(listener, takes_any, Arc::new(site))) })
     }
 
-    /// Returns the address that it listens on.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -3,20 +3,17 @@
 use super::serve::Answer;
 use crate::apply::SafetyStop;
 use crate::report::metrics::{self, Dialect};
-use crate::report::{RunHistory, RunSummary};
-use crate::report::{page, run};
+use crate::report::{RunHistory, RunSummary, page, run};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many intervals may pass without a run that executes its plan.
 const INTERVALS: u32 = 3;
 
 /// The history of the runs of this process, as it is served.
 pub(super) struct Shown {
     pub(super) history: RunHistory,
     every: Duration,
-    /// How long a run may take.
     deadline: Duration,
     /// When the last run ended that carried out its plan, or else this process started, by the monotonic clock.
     good: Instant,
@@ -69,7 +66,6 @@ impl Shown {
         !self.history.is_stopped() && (is_within_deadline || is_recent)
     }
 
-    /// Returns the health with a line that says why.
     fn health(&self, now: DateTime<Utc>) -> Answer {
         let (is_stopped, is_well) = (self.history.is_stopped(), self.is_well());
         let age = seconds(self.good.elapsed());
@@ -141,7 +137,7 @@ fn seconds(duration: Duration) -> String {
 mod tests {
     use super::*;
     use crate::insight::status::Health;
-    use crate::report::{Exit, Failure, RunEnd};
+    use crate::report::{Exit, Failure};
 
     const EVERY: Duration = Duration::from_secs(900);
     const DEADLINE: Duration = Duration::from_secs(3_600);
@@ -162,7 +158,8 @@ mod tests {
         RunSummary {
             overview: Some(health),
             failure: failure.map(Failure::new),
-            ended: Some(RunEnd { at: now(), exit }),
+            ended: now(),
+            exit,
             ..RunSummary::new("reconcile", now())
         }
     }

@@ -11,18 +11,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tokio::task::spawn_blocking;
 
-/// How much is read at once.
 const PIECE_BYTES: u64 = 256 << 10;
 
-pub struct Folder {
-    root: PathBuf,
-}
-
-impl Folder {
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
-    }
-}
+pub struct Folder(pub PathBuf);
 
 impl Store for Folder {
     fn list<'a>(
@@ -31,7 +22,7 @@ impl Store for Folder {
         each: &'a mut (dyn FnMut(Object) + Send),
     ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let (root, wanted) = (self.root.clone(), prefix.to_owned());
+            let (root, wanted) = (self.0.clone(), prefix.to_owned());
             let found = blocking(move || walk(&root, &wanted)).await?;
             found.map_err(|error| failed("list the store", &error))?.into_iter().for_each(each);
             Ok(())
@@ -40,7 +31,7 @@ impl Store for Folder {
 
     fn get<'a>(&'a self, name: &'a str, range: Range<u64>) -> BoxFuture<'a, Result<Body>> {
         Box::pin(async move {
-            let (path, name) = (self.root.join(name), name.to_owned());
+            let (path, name) = (self.0.join(name), name.to_owned());
             let opened = blocking(move || open(&path, range.start)).await?;
             let file = opened.map_err(|error| match error.kind() {
                 ErrorKind::NotFound => StoreError::Missing(name.clone()),

@@ -4,13 +4,9 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use std::ops::Range;
 
-/// A place with objects, which can be listed and read.
 pub trait Store: Send + Sync {
-    /// Hands over every object whose name starts with `prefix`, in any order.
-    ///
-    /// # Errors
-    ///
-    /// The list could not be read whole; what was handed over counts for nothing then.
+    /// Hands over every object whose name starts with `prefix`, in any order. An error: the list could not be read whole; what
+    /// was handed over counts for nothing then.
     fn list<'a>(
         &'a self,
         prefix: &'a str,
@@ -23,10 +19,8 @@ pub trait Store: Send + Sync {
 
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// The bytes of an object, as they come in.
 pub type Body = BoxStream<'static, Result<Bytes>>;
 
-/// An object, as the list has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// Its name below the store's prefix: `<vm>/<backup>`.

@@ -28,7 +28,6 @@ const PAUSE_ASKED_MAX: Duration = Duration::from_secs(60);
 /// How often a read is tried that is answered 500: an object that LeoFS cannot read stays so.
 const SERVER_ERRORS_MAX: u32 = 3;
 
-/// How a store is reached and read.
 #[derive(Clone)]
 pub struct S3Settings {
     pub endpoint: Url,
@@ -44,13 +43,7 @@ pub struct S3Settings {
     pub clock: fn() -> DateTime<Utc>,
 }
 
-pub struct S3(Arc<S3Settings>);
-
-impl S3 {
-    pub fn new(settings: S3Settings) -> Self {
-        Self(Arc::new(settings))
-    }
-}
+pub struct S3(pub Arc<S3Settings>);
 
 impl Store for S3 {
     fn list<'a>(
@@ -251,7 +244,6 @@ impl S3Settings {
     }
 }
 
-/// Says whether an answer of a part begins where it should.
 fn starts_at(headers: &HeaderMap, start: u64) -> bool {
     let range = headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
     let first = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok());

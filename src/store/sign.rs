@@ -10,7 +10,6 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// What requests to S3 are signed with.
 #[derive(Clone, Debug)]
 pub struct AccessKey {
     pub id: String,

@@ -8,7 +8,6 @@ use crate::store::{Store, StoreError};
 use std::collections::BTreeMap;
 use std::iter;
 
-/// How many objects of a backup are looked into at once.
 const PARALLEL: usize = 4;
 
 /// Why nothing can be said of a backup.
@@ -22,11 +21,7 @@ pub enum Unchecked {
 }
 
 /// Reads the beginnings of a backup's objects and of its parent's, and returns what is wrong with each; nothing is where all
-/// is right.
-///
-/// # Errors
-///
-/// The store cannot be read, or does not have the objects as FiFo has recorded them.
+/// is right. An error: the store cannot be read, or does not have the objects as FiFo has recorded them.
 pub async fn check_headers(
     store: &dyn Store,
     vm: &Vm,

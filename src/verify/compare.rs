@@ -16,17 +16,12 @@ const UNREAD_IN_ROW_MAX: usize = 8;
 /// A disk of a backup of a VM.
 pub(super) type Key = (VmId, BackupId, Disk);
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Guids {
-    own: u64,
-    from: u64,
-}
-
 pub(super) struct Comparison {
     /// Everything that the records promise, with what there is of it, in the order of the VMs.
     pub(super) objects: Vec<(Expected, Option<There>)>,
     pub(super) findings: HashMap<(VmId, BackupId), Vec<Finding>>,
-    pub(super) guids: HashMap<Key, Guids>,
+    /// The numbers of each stream's own snapshot, and of the one that it starts from.
+    pub(super) guids: HashMap<Key, (u64, u64)>,
     pub(super) unread: Vec<(VmId, BackupId, Unread)>,
     /// Objects that were listed and could not be found when they were to be read.
     pub(super) gone: Vec<Expected>,
@@ -110,7 +105,6 @@ impl Comparison {
         Ok(())
     }
 
-    /// Enters what was read of an object.
     pub(super) fn enter(
         &mut self,
         read: Result<Read, StoreError>,
@@ -141,8 +135,7 @@ impl Comparison {
         let depth = if read.sha1.is_some() { Depth::Full } else { depth };
         self.checked.insert(object.name(), depth);
         if let Some(begin) = &read.begin {
-            let guids = Guids { own: begin.guid, from: begin.from_guid };
-            self.guids.insert((object.vm, object.backup, object.disk), guids);
+            self.guids.insert((object.vm, object.backup, object.disk), (begin.guid, begin.from_guid));
             if begin.name != object.snapshot() {
                 let message = format!("it is of {:?}, and should be of {}", begin.name, object.snapshot());
                 self.find(object, Some(there), Code::Name, message);
@@ -163,7 +156,7 @@ impl Comparison {
     pub(super) fn links(&mut self) {
         for (object, there) in self.streams() {
             let key = |backup| (object.vm, backup, object.disk);
-            let Some(&Guids { from, .. }) = self.guids.get(&key(object.backup)) else { continue };
+            let Some(&(_, from)) = self.guids.get(&key(object.backup)) else { continue };
             let has_disk = |parent: BackupId| {
                 self.objects
                     .iter()
@@ -176,7 +169,7 @@ impl Comparison {
                 (Some(parent), 0) if !has_disk(parent) => continue,
                 (Some(_), 0) => "FiFo calls it an increment, and it is a full backup".to_owned(),
                 (Some(parent), from) => match self.guids.get(&key(parent)) {
-                    Some(guids) if guids.own != from => {
+                    Some((own, _)) if *own != from => {
                         format!("it starts from another snapshot than that of its parent {parent}")
                     }
                     // What is wrong with the parent is found there.

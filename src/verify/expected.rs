@@ -12,7 +12,6 @@ pub(super) struct Expected {
     pub(super) disk: Disk,
     /// The zone's configuration, and no stream.
     pub(super) is_xml: bool,
-    /// What FiFo has recorded of it.
     pub(super) size_bytes: Option<u64>,
     pub(super) sha1: Option<[u8; 20]>,
 }
@@ -37,7 +36,6 @@ impl Expected {
     }
 }
 
-/// Lists the objects of a VM's completed backups.
 pub(super) fn expected(vm: &Vm) -> Vec<Expected> {
     vm.backups
         .values()

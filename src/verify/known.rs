@@ -2,18 +2,13 @@
 //!
 //! Losing it costs the order in which objects are read, and findings until they are found again: never a backup.
 
-use super::listing::Listing;
+use super::listing::{Listing, There};
 use super::report::{Depth, Finding, Proof, Report};
 use crate::inventory::{BackupId, Vm, VmId};
 use crate::store::{Store, StoreError};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
 
 const FORMAT: &str = "fifo-retain.verified/1";
 
@@ -30,7 +25,6 @@ pub struct KnownVm {
     /// When each object was last read whole, by its name without the VM's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub read: BTreeMap<String, ReadWhole>,
-    /// What is broken.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub broken: BTreeMap<BackupId, Vec<Finding>>,
     #[serde(default)]
@@ -39,7 +33,6 @@ pub struct KnownVm {
     pub restored: Option<Restored>,
 }
 
-/// An object that was read whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadWhole {
     pub at: DateTime<Utc>,
@@ -47,7 +40,6 @@ pub struct ReadWhole {
     pub modified: Option<DateTime<Utc>>,
 }
 
-/// A restore that was rehearsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
     pub backup: BackupId,
@@ -62,45 +54,13 @@ impl Known {
         Self { format: FORMAT.to_owned(), endpoint, store, vms: BTreeMap::new() }
     }
 
-    /// Returns where it is kept for a FiFo.
-    pub fn path(state_dir: &Path, endpoint: &str) -> PathBuf {
-        let digest = hex::encode(Sha256::digest(endpoint));
-        state_dir.join(format!("verified-{}.json", &digest[..16]))
+    /// Says whether it is of this FiFo and, with one given, of this store.
+    pub fn is_of(&self, endpoint: &str, store: Option<&str>) -> bool {
+        self.format == FORMAT && self.endpoint == endpoint && store.is_none_or(|store| self.store == store)
     }
 
-    /// Reads what is known of a FiFo and, with one given, of a store; `None` where there is nothing.
-    ///
-    /// # Errors
-    ///
-    /// There is something that cannot be read.
-    pub fn read(state_dir: &Path, endpoint: &str, store: Option<&str>) -> Result<Option<Self>, String> {
-        let path = Self::path(state_dir, endpoint);
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-        let mut bytes = Vec::new();
-        match options.open(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("{}: {error}", path.display())),
-            Ok(_) => {}
-        }
-        let known: Self =
-            serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-        let is_meant = known.format == FORMAT && known.endpoint == endpoint;
-        Ok(Some(known).filter(|known| is_meant && store.is_none_or(|store| known.store == store)))
-    }
-
-    /// Writes it in place of what there is.
-    ///
-    /// # Errors
-    ///
-    /// It could not be written whole; what there was stays.
-    pub fn write(&self, state_dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(state_dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(state_dir)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.as_file().sync_all()?;
-        file.persist(Self::path(state_dir, &self.endpoint))?;
-        Ok(())
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// Marks the backups of a VM that are known to be broken.
@@ -113,11 +73,7 @@ impl Known {
     }
 
     /// Forgets what was found about objects that have another size or date by now; says whether there were any. Those that are
-    /// not there at all are as broken as before.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read; all that is known stays.
+    /// not there at all are as broken as before. An error: the store cannot be read; all that is known stays.
     pub async fn forget_replaced(&mut self, store: &dyn Store) -> Result<bool, StoreError> {
         let mut is_changed = false;
         for (&id, vm) in self.vms.iter_mut().filter(|(_, vm)| !vm.broken.is_empty()) {
@@ -125,9 +81,7 @@ impl Known {
             listing.refresh(store, id).await?;
             let is_same = |finding: &Finding| {
                 let there = finding.object.split_once('/').and_then(|(_, file)| listing.get(id, file));
-                there.is_none_or(|it| {
-                    (finding.size_bytes, finding.modified) == (Some(it.size_bytes), it.modified)
-                })
+                there.is_none_or(|there| there.is_meant(finding))
             };
             vm.broken.values_mut().for_each(|findings| {
                 let before = findings.len();
@@ -139,7 +93,6 @@ impl Known {
         Ok(is_changed)
     }
 
-    /// Enters what a run has found out about a backup.
     pub fn enter_broken(&mut self, vm: VmId, backup: BackupId, findings: Vec<Finding>) {
         self.vms.entry(vm).or_default().broken.insert(backup, findings);
     }
@@ -169,14 +122,9 @@ impl Known {
 
 impl KnownVm {
     /// Returns when an object was read whole, if it is still the same.
-    pub fn read_at(
-        &self,
-        file: &str,
-        size_bytes: u64,
-        modified: Option<DateTime<Utc>>,
-    ) -> Option<DateTime<Utc>> {
+    pub(super) fn read_at(&self, file: &str, there: There) -> Option<DateTime<Utc>> {
         let read = self.read.get(file)?;
-        (read.size_bytes == size_bytes && read.modified == modified).then_some(read.at)
+        ((read.size_bytes, read.modified) == (there.size_bytes, there.modified)).then_some(read.at)
     }
 
     /// Returns what was found about an object that is still the same, as far as a check of this depth does not notice it.
@@ -184,14 +132,11 @@ impl KnownVm {
         &'a self,
         backup: BackupId,
         object: &'a str,
-        size_bytes: u64,
-        modified: Option<DateTime<Utc>>,
+        there: There,
         depth: Depth,
     ) -> impl Iterator<Item = &'a Finding> {
         let is_same = move |finding: &&Finding| {
-            finding.object == object
-                && (finding.size_bytes, finding.modified) == (Some(size_bytes), modified)
-                && Depth::noticing(finding.code) > depth
+            finding.object == object && there.is_meant(finding) && Depth::noticing(finding.code) > depth
         };
         self.broken.get(&backup).into_iter().flatten().filter(is_same)
     }

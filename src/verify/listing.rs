@@ -1,16 +1,22 @@
 //! What there is in the store, by VM.
 
-use super::report::UnknownObject;
+use super::report::{Finding, UnknownObject};
 use crate::inventory::VmId;
 use crate::store::{Object, Result, Store};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashMap};
 
-/// An object that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct There {
     pub(super) size_bytes: u64,
     pub(super) modified: Option<DateTime<Utc>>,
+}
+
+impl There {
+    /// Says whether a finding is about the object as it is now.
+    pub(super) fn is_meant(self, by: &Finding) -> bool {
+        (by.size_bytes, by.modified) == (Some(self.size_bytes), self.modified)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -28,7 +34,6 @@ impl Listing {
         Ok(all)
     }
 
-    /// Lists the objects of one VM anew.
     pub(super) async fn refresh(&mut self, store: &dyn Store, vm: VmId) -> Result<()> {
         let mut one = Self::default();
         store.list(&format!("{vm}/"), &mut |object| one.add(object)).await?;

@@ -20,7 +20,7 @@ pub use check::{Unchecked, check_headers};
 pub use known::{Known, KnownVm, ReadWhole, Restored};
 pub use rehearse::{REHEARSE_FORMAT, Rehearsal, RehearseError, Rehearsed, Step, clean, rehearse};
 pub use report::{
-    BackupReport, Depth, FORMAT, Finding, MergeError, Proof, Report, Shard, Summary, UnknownObject, Unread,
-    VmReport, merge,
+    BackupReport, Depth, FORMAT, Finding, Proof, Report, Shard, Summary, UnknownObject, Unread, VmReport,
+    merge,
 };
-pub use run::{Options, Progress, Question, VerifyError, verify};
+pub use run::{Progress, Question, VerifyError, verify};

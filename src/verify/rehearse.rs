@@ -1,47 +1,29 @@
 //! Restores a VM's backup for real, below a dataset that is made for it and destroyed again.
 
 use super::expected::{Expected, is_stored, of_backup};
+use super::whole::{Read, Throttle, whole};
 use super::zfs::{self, Found, ZfsError};
 use crate::fifo::{FifoError, ReadClient};
 use crate::inventory::{Backup, BackupId, Disk, Vm, VmId, chain_of, restorable};
 use crate::policy::Pattern;
-use crate::store::stream::{Code, StreamReader};
+use crate::store::stream::Code;
 use crate::store::{Object, Store, StoreError};
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt as _;
 use serde::Serialize;
-use sha1::{Digest as _, Sha1};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 pub const REHEARSE_FORMAT: &str = "fifo-retain.rehearse/1";
 
-/// How many pieces wait between the store and ZFS.
-const PIECES: usize = 16;
-/// What the check has no business with.
-const SECRETS: [&str; 11] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SECRET_ACCESS_KEY_FILE",
-    "AWS_ACCESS_KEY_ID_FILE",
-    "AWS_SESSION_TOKEN",
-    "AWS_SESSION_TOKEN_FILE",
-    "FIFO_USER_FILE",
-    "FIFO_TOKEN",
-    "FIFO_TOKEN_FILE",
-    "FIFO_PASSWORD",
-    "FIFO_PASSWORD_FILE",
-];
+/// What the check has no business with, each also with `_FILE` behind it.
+const SECRETS: [&str; 5] =
+    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "FIFO_TOKEN", "FIFO_PASSWORD"];
 
-/// What is rehearsed.
 pub struct Rehearsal<'a> {
     pub fifo: &'a ReadClient,
     pub store: &'a dyn Store,
@@ -52,12 +34,10 @@ pub struct Rehearsal<'a> {
     pub into: &'a str,
     /// Runs by `sh -c` once all is received.
     pub check: Option<&'a str>,
-    /// Where the file system is mounted.
     pub mountpoint: PathBuf,
     pub keep: bool,
 }
 
-/// A restore that went well.
 #[derive(Clone, Debug, Serialize)]
 pub struct Rehearsed {
     pub format: &'static str,
@@ -68,7 +48,6 @@ pub struct Rehearsed {
     pub comment: Option<String>,
     pub into: String,
     pub steps: Vec<Step>,
-    /// Fetched from the store.
     pub size_bytes: u64,
     /// From the first byte fetched to the last one received: what a real restore takes on this host.
     pub took_secs: u64,
@@ -77,12 +56,10 @@ pub struct Rehearsed {
     pub kept: bool,
 }
 
-/// An object that was fetched and received.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
     pub object: String,
     pub size_bytes: u64,
-    /// Unpacked.
     pub stream_bytes: u64,
     pub took_ms: u64,
 }
@@ -105,7 +82,6 @@ pub enum RehearseError {
     BadDataset(String),
     #[error(transparent)]
     Zfs(#[from] ZfsError),
-    /// The backup is not what it should be.
     #[error("{object} is broken ({}): {message}", code.as_str())]
     Broken { object: String, code: Code, message: String },
     #[error("the check failed: it ended with {0}")]
@@ -123,11 +99,8 @@ impl RehearseError {
     }
 }
 
-/// Fetches a backup's chain, receives it, runs the check, and destroys what it made.
-///
-/// # Errors
-///
-/// Nothing could be rehearsed, or the backup does not restore. What was made is destroyed all the same.
+/// Fetches a backup's chain, receives it, runs the check, and destroys what it made: also where it fails, because nothing could
+/// be rehearsed or the backup does not restore.
 pub async fn rehearse(rehearsal: &Rehearsal<'_>) -> Result<Rehearsed, RehearseError> {
     let into = rehearsal.into;
     let is_part = |part: &str| {
@@ -158,11 +131,7 @@ pub async fn rehearse(rehearsal: &Rehearsal<'_>) -> Result<Rehearsed, RehearseEr
     }
 }
 
-/// Destroys what a rehearsal has made, if there is anything left of it.
-///
-/// # Errors
-///
-/// It could not be destroyed; the next rehearsal tries again.
+/// Destroys what a rehearsal has made, if there is anything left of it. Where that fails the next rehearsal tries again.
 pub fn clean(into: &str) -> Result<(), RehearseError> {
     Ok(zfs::destroy(into)?)
 }
@@ -181,7 +150,6 @@ async fn find(rehearsal: &Rehearsal<'_>) -> Result<Vm, RehearseError> {
     }
 }
 
-/// Returns the backups to restore, the full one first.
 fn chain(rehearsal: &Rehearsal<'_>, vm: &Vm) -> Result<Vec<Backup>, RehearseError> {
     let good: Vec<bool> = vm.backups.values().map(is_stored).collect();
     let restorable = restorable(&vm.backups, &good);
@@ -193,10 +161,12 @@ fn chain(rehearsal: &Rehearsal<'_>, vm: &Vm) -> Result<Vec<Backup>, RehearseErro
     let newest = candidates.map(|(backup, _)| (backup.timestamp, backup.id)).max();
     let chain = newest.and_then(|(_, id)| chain_of(&vm.backups, id));
     let steps = chain.map(|chain| chain.steps.into_iter().rev().cloned().collect());
-    steps.ok_or_else(|| {
-        let at = rehearsal.at.map_or_else(String::new, |at| format!(", taken by {at}"));
-        RehearseError::NoBackup(if vm.alias.is_empty() { vm.id.to_string() } else { vm.alias.clone() }, at)
-    })
+    steps.ok_or_else(|| no_backup(rehearsal, vm))
+}
+
+fn no_backup(rehearsal: &Rehearsal<'_>, vm: &Vm) -> RehearseError {
+    let at = rehearsal.at.map_or_else(String::new, |at| format!(", taken by {at}"));
+    RehearseError::NoBackup(if vm.alias.is_empty() { vm.id.to_string() } else { vm.alias.clone() }, at)
 }
 
 async fn restore(rehearsal: &Rehearsal<'_>, vm: &Vm, chain: &[Backup]) -> Result<Rehearsed, RehearseError> {
@@ -219,26 +189,25 @@ async fn restore(rehearsal: &Rehearsal<'_>, vm: &Vm, chain: &[Backup]) -> Result
             steps.push(step);
         }
     }
-    let took = began.elapsed();
-    let target = chain.last().map(|backup| backup.id);
+    let took_secs = began.elapsed().as_secs();
+    let Some(newest) = chain.last() else { return Err(no_backup(rehearsal, vm)) };
     let check_secs = match rehearsal.check {
         None => None,
         Some(command) => {
-            Some(check(rehearsal, command, vm.id, target, last.keys().copied()).await?.as_secs())
+            Some(check(rehearsal, command, newest.id, vm.id, last.keys().copied()).await?.as_secs())
         }
     };
-    let newest = chain.last();
     Ok(Rehearsed {
         format: REHEARSE_FORMAT,
         vm: vm.id,
         alias: vm.alias.clone(),
-        backup: target.unwrap_or(BackupId::new(vm.id.uuid())),
-        timestamp: newest.and_then(|backup| backup.timestamp),
-        comment: newest.and_then(|backup| backup.comment.as_deref().map(str::to_owned)),
+        backup: newest.id,
+        timestamp: newest.timestamp,
+        comment: newest.comment.as_deref().map(str::to_owned),
         into: rehearsal.into.to_owned(),
         size_bytes: steps.iter().map(|step| step.size_bytes).sum(),
         steps,
-        took_secs: took.as_secs(),
+        took_secs,
         check_secs,
         kept: rehearsal.keep,
     })
@@ -253,33 +222,22 @@ async fn receive(
 ) -> Result<(Step, u64), RehearseError> {
     let began = Instant::now();
     let snapshot = format!("{}@{}", dataset(rehearsal, object.vm, object.disk), object.backup);
-    let (pieces, mut queue) = mpsc::channel::<Bytes>(PIECES);
     let mut child = zfs::receive(&snapshot)?;
     let mut input = child.stdin.take();
     // ZFS gets the bytes while they are checked; what it has received of a broken stream it gives up by itself.
-    let receiving = spawn_blocking(move || {
-        let (mut reader, mut digest) = (StreamReader::default(), Sha1::new());
-        while let Some(piece) = queue.blocking_recv() {
-            digest.update(&piece);
-            reader.push_through(&piece, |plain| {
-                if input.as_mut().is_some_and(|input| input.write_all(plain).is_err()) {
-                    input = None;
-                }
-            });
+    let hand_over = move |plain: &[u8]| {
+        if input.as_mut().is_some_and(|input| input.write_all(plain).is_err()) {
+            input = None;
         }
-        drop(input);
-        (reader, <[u8; 20]>::from(digest.finalize()), child)
-    });
-    let fetched = fetch(rehearsal.store, object, size, pieces).await;
-    let gone = |_| zfs_failed("receive", "its thread ended");
-    let (reader, sha1, child) = receiving.await.map_err(gone)?;
+    };
+    let read = whole(rehearsal.store, object, size, &Throttle::new(None), &|_| {}, hand_over).await;
     let received = zfs::received(&snapshot, child);
-    fetched?;
+    let Read { begin, damage, sha1, stream_bytes } = read?;
     let broken = |code, message: String| RehearseError::Broken { object: object.name(), code, message };
-    if let Some(damage) = reader.finish() {
+    if let Some(damage) = damage {
         return Err(broken(damage.code, damage.message));
     }
-    let Some(begin) = reader.begin() else { return Err(broken(Code::NoStream, "it is empty".to_owned())) };
+    let Some(begin) = begin else { return Err(broken(Code::NoStream, "it is empty".to_owned())) };
     if begin.name != object.snapshot() {
         return Err(broken(Code::Name, format!("it is of {:?}", begin.name)));
     }
@@ -287,37 +245,16 @@ async fn receive(
         let message = "it does not start from the snapshot before it in the chain".to_owned();
         return Err(broken(Code::Link, message));
     }
-    if object.sha1.is_some_and(|recorded| recorded != sha1) {
+    if object.sha1.is_some() && object.sha1 != sha1 {
         return Err(broken(Code::Sha1, "it has another SHA-1 than FiFo has recorded".to_owned()));
     }
     received?;
     if zfs::guid(&snapshot).is_some_and(|guid| guid != begin.guid) {
-        return Err(zfs_failed(&format!("receive {snapshot}"), "it has another guid than its stream"));
+        let (doing, why) = (format!("receive {snapshot}"), "it has another guid than its stream".to_owned());
+        return Err(ZfsError { doing, why }.into());
     }
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (stream_bytes, guid) = (reader.stream_bytes(), begin.guid);
-    Ok((Step { object: object.name(), size_bytes: size, stream_bytes, took_ms }, guid))
-}
-
-async fn fetch(
-    store: &dyn Store,
-    object: &Expected,
-    size: u64,
-    pieces: mpsc::Sender<Bytes>,
-) -> Result<(), StoreError> {
-    if size > 0 {
-        let mut body = store.get(&object.name(), 0..size).await?;
-        while let Some(piece) = body.try_next().await? {
-            if pieces.send(piece).await.is_err() {
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn zfs_failed(doing: &str, why: &str) -> RehearseError {
-    RehearseError::Zfs(ZfsError { doing: doing.to_owned(), why: why.to_owned() })
+    Ok((Step { object: object.name(), size_bytes: size, stream_bytes, took_ms }, begin.guid))
 }
 
 fn dataset(rehearsal: &Rehearsal<'_>, vm: VmId, disk: Disk) -> String {
@@ -338,27 +275,26 @@ impl Drop for Running {
     }
 }
 
-/// How often a running check is looked at.
 const CHECK_POLL: Duration = Duration::from_millis(50);
-/// How long a check may take.
 const CHECK_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Runs the user's check; returns how long it took.
 async fn check(
     rehearsal: &Rehearsal<'_>,
     check: &str,
+    backup: BackupId,
     vm: VmId,
-    backup: Option<BackupId>,
     disks: impl Iterator<Item = Disk>,
 ) -> Result<Duration, RehearseError> {
     let mut command = Command::new("sh");
     // Its output must not be taken for our report.
     command.args(["-c", check]).stdin(Stdio::null()).stdout(io::stderr());
     for secret in SECRETS {
-        command.env_remove(secret);
+        command.env_remove(secret).env_remove(format!("{secret}_FILE"));
     }
+    command.env_remove("FIFO_USER_FILE");
     command.env("FIFO_RETAIN_VM", vm.to_string());
-    command.env("FIFO_RETAIN_BACKUP", backup.map_or_else(String::new, |backup| backup.to_string()));
+    command.env("FIFO_RETAIN_BACKUP", backup.to_string());
     let mut volumes = Vec::new();
     for disk in disks {
         let dataset = dataset(rehearsal, vm, disk);

@@ -41,7 +41,6 @@ impl Depth {
     }
 }
 
-/// A part of all VMs, so that several machines share the reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Shard {
@@ -51,13 +50,10 @@ pub struct Shard {
 }
 
 impl Shard {
-    pub fn has(self, vm: VmId) -> bool {
-        vm.uuid().as_u128() % u128::from(self.of) == u128::from(self.index - 1)
-    }
-
-    /// Says whether it is the one that reports what belongs to no VM.
-    pub(super) fn is_first(self) -> bool {
-        self.index == 1
+    /// Says whether it has a VM, or, without one, what belongs to no VM.
+    pub fn has(self, vm: Option<VmId>) -> bool {
+        let part = vm.map_or(0, |vm| vm.uuid().as_u128() % u128::from(self.of));
+        part == u128::from(self.index - 1)
     }
 }
 
@@ -109,7 +105,6 @@ pub struct Report {
     pub unreadable_vms: Vec<String>,
     /// Objects that could not be read, which says nothing about what is in them.
     pub unread: Vec<Unread>,
-    /// Objects that belong to no record that FiFo shows.
     pub unknown_objects: Vec<UnknownObject>,
     pub summary: Summary,
 }
@@ -180,17 +175,12 @@ pub struct Summary {
     pub vms: usize,
     pub backups: usize,
     pub restorable: usize,
-    /// Backups with a finding.
     pub broken: usize,
     pub findings: usize,
-    /// Objects that the records promise.
     pub objects: usize,
-    /// Of which the beginning was read in this run.
     pub headers_read: usize,
-    /// Read whole in this run.
     pub read: usize,
     pub read_bytes: u64,
-    /// Left to later runs by the budget.
     pub left: usize,
     pub left_bytes: u64,
     pub unread: usize,
@@ -222,7 +212,6 @@ impl Report {
         };
     }
 
-    /// Brings the lists into their order.
     pub(super) fn sort(&mut self) {
         self.vms.sort_by(|one, other| (&one.alias, one.uuid).cmp(&(&other.alias, other.uuid)));
         self.unknown_objects.sort();
@@ -232,37 +221,21 @@ impl Report {
     }
 }
 
-/// Why reports cannot be put together.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MergeError {
-    #[error("there is nothing to merge")]
-    Nothing,
-    #[error("the reports are of different {0}")]
-    Different(&'static str),
-    #[error("{0} is in two of the reports")]
-    Twice(String),
-    #[error("the part {0} is missing")]
-    MissingShard(String),
-}
-
-/// Puts the reports of several parts together.
-///
-/// # Errors
-///
-/// They do not belong together, or one is missing: what is not known must not look good.
-pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
+/// Puts the reports of several parts together. An error: they do not belong together, or one is missing, since what is not
+/// known must not look good.
+pub fn merge(reports: Vec<Report>) -> Result<Report, String> {
     let mut shards = BTreeSet::new();
     if let Some(shard) = reports.iter().filter_map(|report| report.shard).find(|it| !shards.insert(*it)) {
-        return Err(MergeError::Twice(format!("the part {shard}")));
+        return Err(format!("the part {shard} is in two of the reports"));
     }
     if let Some(of) = shards.iter().map(|shard| shard.of).max() {
         let missing = (1..=of).map(|index| Shard { index, of }).find(|shard| !shards.contains(shard));
         if let Some(missing) = missing {
-            return Err(MergeError::MissingShard(missing.to_string()));
+            return Err(format!("the part {missing} is missing"));
         }
     }
     let mut reports = reports.into_iter();
-    let mut all = reports.next().ok_or(MergeError::Nothing)?;
+    let mut all = reports.next().ok_or("there is nothing to merge")?;
     for report in reports {
         let differs = [
             (all.endpoint != report.endpoint, "FiFos"),
@@ -270,7 +243,7 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
             (all.depth != report.depth, "depths"),
         ];
         if let Some((_, what)) = differs.into_iter().find(|(differs, _)| *differs) {
-            return Err(MergeError::Different(what));
+            return Err(format!("the reports are of different {what}"));
         }
         all.at = all.at.min(report.at);
         all.vms.extend(report.vms);
@@ -287,7 +260,7 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
     all.sort();
     let mut seen = BTreeSet::new();
     if let Some(twice) = all.vms.iter().find(|vm| !seen.insert(vm.uuid)) {
-        return Err(MergeError::Twice(format!("the VM {}", twice.uuid)));
+        return Err(format!("the VM {} is in two of the reports", twice.uuid));
     }
     all.count();
     Ok(all)

@@ -7,7 +7,9 @@ use super::listing::{Listing, There};
 use super::report::{BackupReport, Depth, FORMAT, Proof, Report, Shard, Summary, UnknownObject, VmReport};
 use super::whole::{Throttle, whole};
 use crate::fifo::{FifoError, ReadClient};
-use crate::inventory::{BackupId, Inventory, RecordedState, UnreadableVm, Vm, VmId, chain_of, restorable};
+use crate::inventory::{
+    BackupId, Inventory, RecordedState, UnreadableVm, Vm, VmId, chain_of, restorable, vm_name,
+};
 use crate::policy::Pattern;
 use crate::store::stream::Code;
 use crate::store::{Store, StoreError};
@@ -16,12 +18,20 @@ use futures::{StreamExt as _, stream};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is asked of the storage.
-#[derive(Clone, Debug)]
-pub struct Options {
+/// How much was read, and of how much; while objects are listed that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub done: u64,
+    pub of: u64,
+    /// Whether these are bytes, and not objects.
+    pub is_bytes: bool,
+}
+
+/// What is asked of the storage, and how.
+pub struct Question<'a> {
     pub depth: Depth,
     /// By UUID or alias; none means all.
-    pub vms: Vec<Pattern>,
+    pub vms: &'a [Pattern],
     pub shard: Option<Shard>,
     /// How many objects are read at once.
     pub parallel: usize,
@@ -29,18 +39,6 @@ pub struct Options {
     pub bytes_per_sec: Option<u64>,
     /// How much is read whole in this run; the object that comes first is read however large it is.
     pub budget_bytes: Option<u64>,
-}
-
-/// How far a verification is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    Listing,
-    Headers { done: usize, of: usize },
-    Reading { bytes: u64, of: u64 },
-}
-
-/// Where to ask, and what is known already.
-pub struct Question<'a> {
     pub fifo: &'a ReadClient,
     /// The FiFo's name in every file.
     pub endpoint: &'a str,
@@ -50,6 +48,13 @@ pub struct Question<'a> {
     pub progress: &'a (dyn Fn(Progress) + Sync),
     /// Called now and then while objects are read, so that a run that is killed has not read in vain.
     pub save: &'a (dyn Fn(&Known) + Sync),
+}
+
+impl Question<'_> {
+    fn has(&self, id: Option<VmId>, alias: &str) -> bool {
+        let is_named = self.vms.is_empty() || self.vms.iter().any(|pattern| pattern.means(id, alias));
+        is_named && self.shard.is_none_or(|shard| shard.has(id))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,29 +72,21 @@ pub enum VerifyError {
     WrongStore { store: String, missing: usize, expected: usize },
 }
 
-/// Compares what FiFo has recorded with what there is.
-///
-/// # Errors
-///
-/// FiFo or the store cannot be read, or the store lacks most objects.
-pub async fn verify(
-    question: &Question<'_>,
-    options: &Options,
-    known: &mut Known,
-) -> Result<Report, VerifyError> {
-    (question.progress)(Progress::Listing);
+/// Compares what FiFo has recorded with what there is. An error: FiFo or the store cannot be read, or the store lacks most objects.
+pub async fn verify(question: &Question<'_>, known: &mut Known) -> Result<Report, VerifyError> {
+    (question.progress)(Progress::default());
     // The list comes first: what FiFo records after it cannot be missing from it unnoticed.
-    let is_of_all = options.vms.is_empty();
+    let is_of_all = question.vms.is_empty();
     let mut listing = if is_of_all { Listing::of_all(question.store).await? } else { Listing::default() };
     let inventory = question.fifo.list().await?.inventory;
     if inventory.is_empty() {
         return Err(VerifyError::NoVm);
     }
     let Inventory { vms, unreadable: hidden, .. } = inventory;
-    if is_of_all && options.shard.is_none() && hidden.is_empty() {
+    if is_of_all && question.shard.is_none() && hidden.is_empty() {
         known.vms.retain(|id, _| vms.contains_key(id));
     }
-    let mut vms = chosen(vms, &hidden, options)?;
+    let mut vms = chosen(vms, &hidden, question)?;
     if !is_of_all {
         for id in vms.keys() {
             listing.refresh(question.store, *id).await?;
@@ -97,61 +94,57 @@ pub async fn verify(
     }
     look_again(question, &mut listing, &mut vms).await?;
 
-    let mut run = Run::new(question, options, &vms, &listing);
-    run.objects()?;
-    if options.depth >= Depth::Headers {
+    let mut run = Run::new(question, &vms, &listing);
+    if let Some(missing) = run.it.missing_most() {
+        let (store, expected) = (question.store_name.to_owned(), run.it.objects.len());
+        return Err(VerifyError::WrongStore { store, missing, expected });
+    }
+    run.it.objects();
+    if question.depth >= Depth::Headers {
         run.headers().await?;
     }
-    if options.depth == Depth::Full {
+    if question.depth == Depth::Full {
         run.full(known).await?;
     }
     run.gone().await?;
     run.carry_over(known);
     let mut report = run.report(known);
-    report.unreadable_vms = unreadable(&hidden, options);
+    report.unreadable_vms = unreadable(&hidden, question);
     if is_of_all {
         // A prune between the two readings leaves no trace behind it.
         let vms_with_unknown: BTreeSet<VmId> =
-            unknown(&listing, &hidden, &vms, options.shard).into_iter().filter_map(vm_of).collect();
+            unknown(&listing, &hidden, &vms, question.shard).into_iter().filter_map(vm_of).collect();
         for id in vms_with_unknown {
             listing.refresh(question.store, id).await?;
         }
-        report.unknown_objects = unknown(&listing, &hidden, &vms, options.shard);
+        report.unknown_objects = unknown(&listing, &hidden, &vms, question.shard);
     }
     report.sort();
     report.count();
     Ok(report)
 }
 
-/// Returns the VMs that are asked for.
 fn chosen(
     vms: BTreeMap<VmId, Vm>,
     hidden: &[UnreadableVm],
-    options: &Options,
+    question: &Question<'_>,
 ) -> Result<BTreeMap<VmId, Vm>, VerifyError> {
     let is_meant = |pattern: &Pattern| {
         vms.values().any(|vm| pattern.means(Some(vm.id), &vm.alias))
             || hidden.iter().any(|vm| pattern.means(vm.id, &vm.alias))
     };
-    if let Some(missing) = options.vms.iter().find(|pattern| !is_meant(pattern)) {
+    if let Some(missing) = question.vms.iter().find(|pattern| !is_meant(pattern)) {
         return Err(VerifyError::NoSuchVm(missing.clone()));
     }
-    let is_chosen = |vm: &Vm| {
-        let is_named = options.vms.iter().any(|pattern| pattern.means(Some(vm.id), &vm.alias));
-        (options.vms.is_empty() || is_named) && options.shard.is_none_or(|shard| shard.has(vm.id))
-    };
-    Ok(vms.into_iter().filter(|(_, vm)| is_chosen(vm)).collect())
+    Ok(vms.into_iter().filter(|(id, vm)| question.has(Some(*id), &vm.alias)).collect())
 }
 
-fn unreadable(hidden: &[UnreadableVm], options: &Options) -> Vec<String> {
-    let is_chosen = |id: Option<VmId>, alias: &str| {
-        let is_named = options.vms.iter().any(|pattern| pattern.means(id, alias));
-        let is_in = |shard: Shard| id.map_or(shard.is_first(), |id| shard.has(id));
-        (options.vms.is_empty() || is_named) && options.shard.is_none_or(is_in)
+fn unreadable(hidden: &[UnreadableVm], question: &Question<'_>) -> Vec<String> {
+    let name = |vm: &UnreadableVm| match vm.id {
+        Some(id) if vm.alias.is_empty() => id.to_string(),
+        id => vm_name(&vm.alias, id),
     };
-    let chosen = hidden.iter().filter(|vm| is_chosen(vm.id, &vm.alias));
-    let name = |id: Option<VmId>| id.map_or_else(|| "(no UUID)".to_owned(), |id| id.to_string());
-    chosen.map(|vm| if vm.alias.is_empty() { name(vm.id) } else { vm.alias.clone() }).collect()
+    hidden.iter().filter(|vm| question.has(vm.id, &vm.alias)).map(name).collect()
 }
 
 /// Looks once more at VMs where objects are missing or too many: a prune or an upload may lie between the two readings.
@@ -160,16 +153,10 @@ async fn look_again(
     listing: &mut Listing,
     vms: &mut BTreeMap<VmId, Vm>,
 ) -> Result<(), VerifyError> {
-    let ids: Vec<VmId> = vms.keys().copied().collect();
-    let lacks = |vm: &Vm, listing: &Listing| {
-        expected(vm).iter().any(|object| listing.get(object.vm, &object.file()).is_none())
-    };
-    let (expected_in_all, lacking): (usize, Vec<VmId>) = {
-        let lacking = ids.iter().filter(|id| vms.get(id).is_some_and(|vm| lacks(vm, listing)));
-        (ids.len(), lacking.copied().collect())
-    };
+    let lacks = |vm: &&Vm| expected(vm).iter().any(|it| listing.get(it.vm, &it.file()).is_none());
+    let lacking: Vec<VmId> = vms.values().filter(lacks).map(|vm| vm.id).collect();
     // Where most VMs lack something it is the store that is wrong, and each of them need not be asked about.
-    if lacking.len() > 100 && lacking.len() * 2 > expected_in_all {
+    if lacking.len() > 100 && lacking.len() * 2 > vms.len() {
         return Ok(());
     }
     for id in lacking {
@@ -194,12 +181,10 @@ fn unknown(
     if unreadable.contains(&None) {
         return Vec::new();
     }
-    let mut unknown = Vec::new();
-    if shard.is_none_or(Shard::is_first) {
-        unknown.clone_from(&listing.others);
-    }
+    let is_asked = |id| shard.is_none_or(|shard| shard.has(id));
+    let mut unknown = if is_asked(None) { listing.others.clone() } else { Vec::new() };
     for (&id, files) in &listing.vms {
-        if unreadable.contains(&Some(id)) || !shard.is_none_or(|shard| shard.has(id)) {
+        if unreadable.contains(&Some(id)) || !is_asked(Some(id)) {
             continue;
         }
         for (file, there) in files {
@@ -220,7 +205,6 @@ fn vm_of(unknown: UnknownObject) -> Option<VmId> {
 
 struct Run<'a> {
     question: &'a Question<'a>,
-    options: &'a Options,
     vms: &'a BTreeMap<VmId, Vm>,
     it: Comparison,
     summary: Summary,
@@ -228,35 +212,17 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        question: &'a Question<'a>,
-        options: &'a Options,
-        vms: &'a BTreeMap<VmId, Vm>,
-        listing: &Listing,
-    ) -> Self {
+    fn new(question: &'a Question<'a>, vms: &'a BTreeMap<VmId, Vm>, listing: &Listing) -> Self {
         let it = Comparison::new(vms.values(), listing);
         let summary = Summary { objects: it.objects.len(), ..Summary::default() };
-        Self { question, options, vms, it, summary, now: (question.clock)() }
-    }
-
-    /// Compares names and sizes.
-    fn objects(&mut self) -> Result<(), VerifyError> {
-        if let Some(missing) = self.it.missing_most() {
-            return Err(VerifyError::WrongStore {
-                store: self.question.store_name.to_owned(),
-                missing,
-                expected: self.it.objects.len(),
-            });
-        }
-        self.it.objects();
-        Ok(())
+        Self { question, vms, it, summary, now: (question.clock)() }
     }
 
     /// Reads the beginning of each object, and compares each with what it has to start from.
     async fn headers(&mut self) -> Result<(), VerifyError> {
         let Question { store, progress, .. } = *self.question;
-        let each = |done, of| progress(Progress::Headers { done, of });
-        self.it.headers(store, self.options.parallel, &each).await?;
+        let each = |done, of| progress(Progress { done: done as u64, of: of as u64, is_bytes: false });
+        self.it.headers(store, self.question.parallel, &each).await?;
         self.summary.headers_read = self.it.streams().len();
         self.it.links();
         Ok(())
@@ -266,26 +232,23 @@ impl<'a> Run<'a> {
     async fn full(&mut self, known: &mut Known) -> Result<(), VerifyError> {
         let mut left = Vec::new();
         for (object, there) in self.it.streams() {
-            let vm = known.vms.entry(object.vm).or_default();
-            if self.it.findings.get(&(object.vm, object.backup)).is_some_and(|found| {
-                found.iter().any(|finding| finding.object == object.name() && finding.code != Code::Link)
-            }) {
+            let mut found = self.it.findings.get(&(object.vm, object.backup)).into_iter().flatten();
+            if found.any(|finding| finding.object == object.name() && finding.code != Code::Link) {
                 continue;
             }
             if self.it.checked.get(&object.name()) == Some(&Depth::Full) {
                 // Its beginning was all of it.
-                self.summary.read += 1;
-                self.summary.read_bytes += there.size_bytes;
-                remember(vm, &object, there, self.now);
+                self.enter_read(known, &object, there, self.now);
                 continue;
             }
-            left.push((vm.read_at(&object.file(), there.size_bytes, there.modified), object, there));
+            let read_at = known.vms.get(&object.vm).and_then(|vm| vm.read_at(&object.file(), there));
+            left.push((read_at, object, there));
         }
         left.sort_by_key(|(read_at, object, _)| (*read_at, object.name()));
         let mut sum = 0_u64;
         let mut fits = |(place, (_, _, there)): (usize, &(_, _, There))| {
             sum = sum.saturating_add(there.size_bytes);
-            place == 0 || self.options.budget_bytes.is_none_or(|budget| sum <= budget)
+            place == 0 || self.question.budget_bytes.is_none_or(|budget| sum <= budget)
         };
         let count = left.iter().enumerate().take_while(|it| fits(*it)).count();
         let later = left.split_off(count);
@@ -294,26 +257,24 @@ impl<'a> Run<'a> {
 
         let of = left.iter().map(|(_, _, there)| there.size_bytes).sum();
         let (store, progress) = (self.question.store, self.question.progress);
-        let (throttle, bytes) = (Throttle::new(self.options.bytes_per_sec), AtomicU64::new(0));
+        let (throttle, bytes) = (Throttle::new(self.question.bytes_per_sec), AtomicU64::new(0));
         let each = |more: u64| {
-            let bytes = bytes.fetch_add(more, Ordering::Relaxed) + more;
-            progress(Progress::Reading { bytes, of });
+            let done = bytes.fetch_add(more, Ordering::Relaxed) + more;
+            progress(Progress { done, of, is_bytes: true });
         };
         let (throttle, each) = (&throttle, &each);
         let mut reads = stream::iter(left)
             .map(|(_, object, there)| async move {
-                (whole(store, &object, there, throttle, each).await, object, there)
+                (whole(store, &object, there.size_bytes, throttle, each, |_| {}).await, object, there)
             })
-            .buffer_unordered(self.options.parallel);
+            .buffer_unordered(self.question.parallel);
         let (mut failures, mut saved_at) = (0, (self.question.clock)());
         while let Some((read, object, there)) = reads.next().await {
             let is_read = read.is_ok();
             self.it.enter(read, &object, there, Depth::Full, &mut failures)?;
             if is_read {
-                self.summary.read += 1;
-                self.summary.read_bytes += there.size_bytes;
                 let now = (self.question.clock)();
-                remember(known.vms.entry(object.vm).or_default(), &object, there, now);
+                self.enter_read(known, &object, there, now);
                 if (now - saved_at).num_seconds().abs() >= SAVE_EVERY_SECS {
                     (self.question.save)(known);
                     saved_at = now;
@@ -321,6 +282,14 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    fn enter_read(&mut self, known: &mut Known, object: &Expected, there: There, at: DateTime<Utc>) {
+        let There { size_bytes, modified } = there;
+        self.summary.read += 1;
+        self.summary.read_bytes += size_bytes;
+        let vm = known.vms.entry(object.vm).or_default();
+        vm.read.insert(object.file(), ReadWhole { at, size_bytes, modified });
     }
 
     /// Judges the objects that went while others were read: a prune takes the record as well.
@@ -344,7 +313,7 @@ impl<'a> Run<'a> {
             let (Some(there), Some(vm)) = (there, known.vms.get(&object.vm)) else { continue };
             let name = object.name();
             let depth = self.it.checked.get(&name).copied().unwrap_or(Depth::Objects);
-            for finding in vm.still_broken(object.backup, &name, there.size_bytes, there.modified, depth) {
+            for finding in vm.still_broken(object.backup, &name, there, depth) {
                 self.it.find(&object, Some(there), finding.code, finding.message.clone());
             }
         }
@@ -359,8 +328,8 @@ impl<'a> Run<'a> {
             format: FORMAT.to_owned(),
             endpoint: self.question.endpoint.to_owned(),
             store: self.question.store_name.to_owned(),
-            depth: self.options.depth,
-            shard: self.options.shard,
+            depth: self.question.depth,
+            shard: self.question.shard,
             at: self.now,
             vms,
             unreadable_vms: Vec::new(),
@@ -412,10 +381,7 @@ impl<'a> Run<'a> {
         let streams = || own().filter(|(object, _)| !object.is_xml && steps.contains(&object.backup));
         let connects = !steps.is_empty()
             && streams().all(|(object, _)| self.it.guids.contains_key(&(vm.id, object.backup, object.disk)));
-        let read = streams().map(|(object, there)| {
-            let there = (*there)?;
-            known.read_at(&object.file(), there.size_bytes, there.modified)
-        });
+        let read = streams().map(|(object, there)| known.read_at(&object.file(), (*there)?));
         let read: Option<Vec<DateTime<Utc>>> = read.collect();
         let before = known.proof.connects_at.filter(|_| known.proof.backup == newest);
         Proof {
@@ -429,10 +395,4 @@ impl<'a> Run<'a> {
     }
 }
 
-/// How often what was read is saved.
 const SAVE_EVERY_SECS: i64 = 30;
-
-fn remember(vm: &mut KnownVm, object: &Expected, there: There, at: DateTime<Utc>) {
-    let read = ReadWhole { at, size_bytes: there.size_bytes, modified: there.modified };
-    vm.read.insert(object.file(), read);
-}

@@ -16,16 +16,22 @@ use tokio::time::{Instant, sleep_until};
 const HEAD_BYTES: u64 = 4 << 10;
 /// The most that is read of a beginning.
 const HEAD_BYTES_MAX: u64 = 64 << 10;
-/// How many pieces wait between the connection and the unpacking.
 const PIECES: usize = 16;
 
-/// What was read of an object.
 #[derive(Clone, Debug)]
 pub(super) struct Read {
     pub(super) begin: Option<Begin>,
     pub(super) damage: Option<Damage>,
     /// Where all of it was read.
     pub(super) sha1: Option<[u8; 20]>,
+    pub(super) stream_bytes: u64,
+}
+
+impl Read {
+    fn of(reader: &StreamReader, sha1: Option<[u8; 20]>) -> Self {
+        let damage = if sha1.is_some() { reader.finish() } else { reader.damage() };
+        Self { begin: reader.begin().cloned(), damage, sha1, stream_bytes: reader.stream_bytes() }
+    }
 }
 
 /// Reads the beginning of an object, up to its first record. One that is not longer is checked as a whole.
@@ -48,31 +54,31 @@ pub(super) async fn head(store: &dyn Store, object: &Expected, there: There) -> 
             break;
         }
     }
-    let is_whole = at == there.size_bytes;
-    let damage = if is_whole { reader.finish() } else { reader.damage() };
-    let begin = reader.begin().cloned();
-    Ok(Read { begin, damage, sha1: is_whole.then(|| digest.finalize().into()) })
+    let sha1 = (at == there.size_bytes).then(|| digest.finalize().into());
+    Ok(Read::of(&reader, sha1))
 }
 
-/// Reads an object to its end. The bytes are unpacked on a thread of its own while the next ones come in.
+/// Reads an object to its end. The bytes are unpacked on a thread of its own while the next ones come in; `through` gets what
+/// is unpacked there.
 pub(super) async fn whole(
     store: &dyn Store,
     object: &Expected,
-    there: There,
+    size_bytes: u64,
     throttle: &Throttle,
     each: &(dyn Fn(u64) + Sync),
+    mut through: impl FnMut(&[u8]) + Send + 'static,
 ) -> Result<Read> {
     let (pieces, mut queue) = mpsc::channel::<Bytes>(PIECES);
     let unpacking = spawn_blocking(move || {
         let mut reader = StreamReader::default();
         while let Some(piece) = queue.blocking_recv() {
-            reader.push(&piece);
+            reader.push_through(&piece, &mut through);
         }
-        (reader.begin().cloned(), reader.finish())
+        reader
     });
     let mut digest = Sha1::new();
-    if there.size_bytes > 0 {
-        let mut body = store.get(&object.name(), 0..there.size_bytes).await?;
+    if size_bytes > 0 {
+        let mut body = store.get(&object.name(), 0..size_bytes).await?;
         while let Some(piece) = body.try_next().await? {
             digest.update(&piece);
             each(piece.len() as u64);
@@ -86,8 +92,8 @@ pub(super) async fn whole(
         doing: format!("read {}", object.name()),
         why: "its thread ended".to_owned(),
     };
-    let (begin, damage) = unpacking.await.map_err(gone)?;
-    Ok(Read { begin, damage, sha1: Some(digest.finalize().into()) })
+    let reader = unpacking.await.map_err(gone)?;
+    Ok(Read::of(&reader, Some(digest.finalize().into())))
 }
 
 /// Holds all readings together to a rate.

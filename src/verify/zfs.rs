@@ -28,7 +28,6 @@ impl ZfsError {
 
 const RUN: &str = "run zfs";
 
-/// What there is at a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Nothing,
@@ -75,7 +74,6 @@ pub(super) fn release(dataset: &str) -> Result<(), ZfsError> {
     run(&format!("release {dataset}"), &["inherit", MARK, dataset]).map(drop)
 }
 
-/// Mounts a file system at a folder.
 pub(super) fn mount(dataset: &str, folder: &str) -> Result<(), ZfsError> {
     run(&format!("mount {dataset}"), &["set", &format!("mountpoint={folder}"), dataset]).map(drop)
 }
@@ -85,29 +83,26 @@ pub(super) fn guid(snapshot: &str) -> Option<u64> {
     run("read a guid", &["get", "-H", "-p", "-o", "value", "guid", snapshot]).ok()?.trim().parse().ok()
 }
 
-/// Starts to receive a stream, which goes to its standard input.
 pub(super) fn receive(snapshot: &str) -> Result<Child, ZfsError> {
     let mut command = command(&["receive", snapshot]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.spawn().map_err(|error| unstartable(&error))
 }
 
-/// Says how receiving ended.
 pub(super) fn received(snapshot: &str, child: Child) -> Result<(), ZfsError> {
     let output = child.wait_with_output().map_err(|error| unstartable(&error))?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(failed(&format!("receive {snapshot}"), message(&output)))
-    }
+    checked(&format!("receive {snapshot}"), &output).map(drop)
 }
 
 fn run(doing: &str, arguments: &[&str]) -> Result<String, ZfsError> {
-    let output = output(arguments)?;
+    checked(doing, &output(arguments)?)
+}
+
+fn checked(doing: &str, output: &Output) -> Result<String, ZfsError> {
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
-        Err(failed(doing, message(&output)))
+        Err(failed(doing, message(output)))
     }
 }
 

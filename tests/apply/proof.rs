@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use fifo_retain::apply::{ActionOutcome, Clock as _, Proof as _, RunReport};
 use fifo_retain::inventory::VmId;
-use fifo_retain::runner::proofs::{OpenedStore, Proofs};
+use fifo_retain::runner::proofs::{OpenedStore, Proofs, known, save};
 use fifo_retain::store::stream::Code;
 use fifo_retain::store::{Body, Object, Result, Store, StoreError};
 use fifo_retain::verify::{Finding, Known};
@@ -129,8 +129,8 @@ impl Proven {
         self.cloud.reconcile().await
     }
 
-    fn known(&self) -> Option<Known> {
-        Known::read(self.folder.path(), "fifo", None).unwrap()
+    fn known(&self) -> Known {
+        known(Some(self.folder.path()), "fifo", None)
     }
 
     async fn later(&self, minutes: u64) {
@@ -179,7 +179,8 @@ async fn a_create_with_wrong_headers_has_failed_and_another_one_is_made_from_a_g
     // Once its object is another one, it is not known to be broken any more.
     it.bucket.state().modified = Some(it.cloud.clock.now());
     assert_eq!(steps(&it.reconcile().await), [DELETED, DELETED]);
-    assert!(it.known().unwrap().vms.values().all(|vm| vm.broken.is_empty()));
+    let known = it.known();
+    assert!(!known.vms.is_empty() && known.vms.values().all(|vm| vm.broken.is_empty()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +199,7 @@ async fn while_the_store_does_not_show_a_backup_it_is_neither_good_nor_bad_and_n
         // The next run, whatever has made the backup: it is not relied on before it is seen.
         assert_eq!(steps(&it.reconcile().await), [HELD], "{name}");
         assert_eq!(it.cloud.backups(1), ["monthly", "weekly*", "daily*", "daily*"], "{name}");
-        assert!(it.known().is_none_or(|known| known.vms.is_empty()), "{name}: nothing is found");
+        assert!(it.known().vms.is_empty(), "{name}: nothing is found");
         let State { modified, .. } = *it.bucket.state();
         *it.bucket.state() = State { modified, ..State::default() };
         assert_eq!(steps(&it.reconcile().await), [DELETED], "{name}");
@@ -217,7 +218,7 @@ async fn a_backup_that_nobody_has_checked_is_checked_before_a_snapshot_goes() {
     it.bucket.state().broken_from = Some(NIGHT.parse().unwrap());
     let report = it.reconcile().await;
     assert_eq!(report.tally().deleted_local, 0, "{report:?}");
-    let known = it.known().unwrap();
+    let known = it.known();
     assert_eq!(known.vms[&VmId::new(vm_uuid(1))].broken.len(), 1);
 }
 
@@ -238,7 +239,7 @@ async fn what_is_found_broken_after_a_plan_was_saved_is_a_change() {
         modified: None,
     };
     known.enter_broken(VmId::new(vm_uuid(1)), backup_id(daily), vec![finding]);
-    known.write(folder.path()).unwrap();
+    save(&known, folder.path());
     let proofs = Proofs::new(Some(folder.path().to_owned()), "fifo", None);
     let mut vm = inventory.vms[&VmId::new(vm_uuid(1))].clone();
     proofs.mark(&mut vm);

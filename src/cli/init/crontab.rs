@@ -7,7 +7,6 @@ use crate::inventory::VmId;
 use crate::policy::{Schedule, Zone};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the words with an `@` stand for.
 const MACROS: [(&str, &str); 5] = [
     ("@monthly", "0 0 1 * *"),
     ("@weekly", "0 0 * * 0"),
@@ -19,7 +18,6 @@ const MACROS: [(&str, &str); 5] = [
 const CONDITIONS: [&str; 5] = ["&&", "||", "$(", "`", ";"];
 /// The priority of policies for single VMs beside one for all marked VMs.
 const SINGLE_VMS_PRIORITY: i64 = 10;
-/// The place of a tier in [`TIERS`].
 const DAILY: usize = 2;
 /// What a line is taken for that runs the daily command of FiFo's own client.
 const DECIDES_ITSELF: &str = "The daily command of FiFo's client, from the 2nd to the 31st, makes a weekly backup on Sundays by itself: that is a tier \
@@ -122,10 +120,27 @@ impl Crontab {
             group.1 = group.1.or(jobs.remark);
         }
         let has_marked = self.jobs.contains_key(&None);
-        let draft = |(place, ((schedules, zone, is_single), (select, remark))): (usize, _)| {
-            let name = if place == 0 { name.to_owned() } else { format!("{name}-{}", place + 1) };
-            let priority = if has_marked && is_single { SINGLE_VMS_PRIORITY } else { 0 };
-            draft_of(name, priority, (schedules, zone), select, remark)
+        type Of<'a> = (Group<'a>, (Vec<Condition>, Option<&'a str>));
+        let draft = |(place, ((schedules, zone, is_single), (select, remark))): (usize, Of<'_>)| {
+            let tiers = TIERS.into_iter().zip(schedules);
+            let tiers: Vec<_> = tiers.filter_map(|(tier, when)| Some((tier, when.clone()?, None))).collect();
+            let mut remarks: Vec<String> = remark.map(str::to_owned).into_iter().collect();
+            if let Some((coarsest, ..)) = tiers.first().filter(|(name, ..)| *name != TIERS[0]) {
+                remarks.push(format!(
+                    "The crontab has no {} for these VMs: {coarsest} is full here, since increments need a full backup.",
+                    TIERS[0]
+                ));
+            }
+            Draft {
+                name: if place == 0 { name.to_owned() } else { format!("{name}-{}", place + 1) },
+                description: "Taken over from the crontab of the backup script.",
+                remarks,
+                priority: if has_marked && is_single { SINGLE_VMS_PRIORITY } else { 0 },
+                select,
+                zone: zone.to_owned(),
+                tiers,
+                prune: false,
+            }
         };
         let mut drafts: Vec<Draft> = groups.into_iter().enumerate().map(draft).collect();
         if let (Some(first), false) = (drafts.first_mut(), self.unread.is_empty()) {
@@ -135,26 +150,6 @@ impl Crontab {
         }
         drafts
     }
-}
-
-fn draft_of(
-    name: String,
-    priority: i64,
-    (schedules, zone): (&Schedules, &str),
-    select: Vec<Condition>,
-    remark: Option<&str>,
-) -> Draft {
-    let tiers = TIERS.into_iter().zip(schedules);
-    let tiers: Vec<_> = tiers.filter_map(|(tier, schedule)| Some((tier, schedule.clone()?, None))).collect();
-    let mut remarks: Vec<String> = remark.map(str::to_owned).into_iter().collect();
-    if let Some((coarsest, ..)) = tiers.first().filter(|(name, ..)| *name != TIERS[0]) {
-        remarks.push(format!(
-            "The crontab has no {} for these VMs: {coarsest} is full here, since increments need a full backup.",
-            TIERS[0]
-        ));
-    }
-    let description = "Taken over from the crontab of the backup script.";
-    Draft { name, description, remarks, priority, select, zone: zone.to_owned(), tiers, prune: false }
 }
 
 fn assignment(line: &str) -> Option<(&str, &str)> {

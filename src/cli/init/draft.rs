@@ -11,14 +11,11 @@ const HEAD: &str = "\
 const PRUNE: &str =
     "\n\n# Runs with --prune delete what is no longer wanted from the store, for good.\nprune: true";
 
-/// The script's words, coarsest first.
 pub(super) const TIERS: [&str; 3] = ["monthly", "weekly", "daily"];
 /// The days of the usual scheme, and of the script's wrapper.
 pub(super) const DAYS: [&str; 3] = ["1 * *", "* * SUN", "* * *"];
-/// How many of each are kept in the usual scheme.
 const KEEP: [u32; 3] = [12, 5, 7];
 
-/// The fields of a selector that hold one value or a list of them.
 const FIELDS: [&str; 5] = ["alias", "uuid", "owner", "package", "dataset"];
 const METADATA: &str = "metadata.";
 

@@ -1,26 +1,19 @@
 //! The year as twelve small tables: what can be restored on a day, and what became of the rest.
 
-use super::super::drawing::{Drawing, Node, day_text};
+use super::super::drawing::{Node, day_text};
+use super::chains::Walk;
 use chrono::{Datelike as _, NaiveDate};
 use maud::{Markup, html};
 
 /// How many months are shown at once where there are scripts.
 pub(super) const MONTHS: usize = 12;
 
-/// What happened on the days of a simulation besides backups.
-pub(super) struct Days<'a> {
-    pub(super) count: usize,
-    pub(super) down: &'a [i64],
-    /// The days on which uploads failed.
-    pub(super) failed: &'a [i64],
-}
-
 /// Draws the months that a simulation touches, as of a day.
-pub(super) fn calendar(drawing: &Drawing, days: &Days<'_>, today: i64) -> Markup {
-    let count = i64::try_from(days.count).unwrap_or(0);
+pub(super) fn calendar(walk: &Walk<'_>, today: i64) -> Markup {
+    let count = i64::try_from(walk.days.len()).unwrap_or(0);
     let mut months: Vec<Vec<i64>> = Vec::new();
     for day in 0..count {
-        let is_new = day == 0 || drawing.date(day).day() == 1;
+        let is_new = day == 0 || walk.drawing.date(day).day() == 1;
         match months.last_mut() {
             Some(month) if !is_new => month.push(day),
             _ => months.push(vec![day]),
@@ -28,12 +21,12 @@ pub(super) fn calendar(drawing: &Drawing, days: &Days<'_>, today: i64) -> Markup
     }
     let shown_from = months.len().saturating_sub(MONTHS);
     html! {
-        div.year { @for (place, month) in months.iter().enumerate() { (table(drawing, days, month, today, place < shown_from)) } }
+        div.year { @for (place, month) in months.iter().enumerate() { (table(walk, month, today, place < shown_from)) } }
     }
 }
 
-fn table(drawing: &Drawing, days: &Days<'_>, month: &[i64], today: i64, is_out: bool) -> Markup {
-    let first = drawing.date(month[0]);
+fn table(walk: &Walk<'_>, month: &[i64], today: i64, is_out: bool) -> Markup {
+    let first = walk.drawing.date(month[0]);
     let blanks = first.with_day(1).unwrap_or(first).weekday().num_days_from_monday() + first.day0();
     let mut weeks: Vec<Vec<Option<i64>>> = Vec::new();
     for cell in (0..blanks).map(|_| None).chain(month.iter().copied().map(Some)) {
@@ -47,14 +40,15 @@ fn table(drawing: &Drawing, days: &Days<'_>, month: &[i64], today: i64, is_out: 
             caption { (first.format("%b %Y")) }
             thead { tr { @for name in ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"] { th scope="col" { (name) } } } }
             tbody { @for week in &weeks { tr { @for day in week {
-                @match day { Some(day) => (cell(drawing, days, *day, today)), None => td {} }
+                @match day { Some(day) => (cell(walk, *day, today)), None => td {} }
             } } } }
         }
     }
 }
 
 /// Draws a day as of another day. The script does the same.
-fn cell(drawing: &Drawing, days: &Days<'_>, day: i64, today: i64) -> Markup {
+fn cell(walk: &Walk<'_>, day: i64, today: i64) -> Markup {
+    let drawing = walk.drawing;
     let date = drawing.date(day);
     let number = date.day().to_string();
     let of_day = || drawing.nodes.iter().filter(|node| node.day == day);
@@ -75,8 +69,8 @@ fn cell(drawing: &Drawing, days: &Days<'_>, day: i64, today: i64) -> Markup {
         (_, _, Some(node)) => {
             (format!("g t{}", node.lane), number, format!("{}, pruned since", drawing.lanes[node.lane].name))
         }
-        _ if days.failed.contains(&day) => ("x".to_owned(), "×".to_owned(), "failed".to_owned()),
-        _ if days.down.contains(&day) => ("o".to_owned(), number, "no run".to_owned()),
+        _ if walk.failed.contains(&day) => ("x".to_owned(), "×".to_owned(), "failed".to_owned()),
+        _ if walk.down.contains(&day) => ("o".to_owned(), number, "no run".to_owned()),
         _ => (String::new(), number, String::new()),
     };
     let class = if day == today { format!("{class} n") } else { class };

@@ -2,14 +2,14 @@
 //! in columns where there is room.
 
 use super::super::drawing::{Drawing, Node, day_text};
+use crate::simulate::Day;
 use maud::{Markup, PreEscaped, html};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The height of a row, and how far its lanes are apart.
 const ROW: f64 = 34.0;
 const ROW_LANE: f64 = 24.0;
 
-/// Draws a tier's shape: a square, a diamond, or a circle.
 pub(super) fn shape(lane: usize, x: f64, y: f64, size: f64, class: &str) -> Markup {
     html! {
         @match lane {
@@ -23,7 +23,6 @@ pub(super) fn shape(lane: usize, x: f64, y: f64, size: f64, class: &str) -> Mark
     }
 }
 
-/// Returns the classes of a backup's shape.
 fn shape_class(node: &Node, day: i64) -> String {
     let mut class = "node".to_owned();
     for (is_so, word) in [
@@ -53,7 +52,6 @@ pub(super) fn figure(drawing: &Drawing, day: i64) -> Markup {
     }
 }
 
-/// Says what is read, one step after the other.
 pub(super) fn words(drawing: &Drawing, way: &[usize], day: i64) -> Markup {
     let Some(&to) = way.last() else { return html! { p { "Nothing can be restored." } } };
     html! {
@@ -104,7 +102,6 @@ fn list(drawing: &Drawing, day: i64, way: &[usize]) -> Markup {
     }
 }
 
-/// Draws a line from a parent up to its increment.
 fn branch(x1: f64, y1: f64, x2: f64, y2: f64) -> String {
     if x1 == x2 {
         return format!("M{x1} {y1}V{y2}");
@@ -113,7 +110,6 @@ fn branch(x1: f64, y1: f64, x2: f64, y2: f64) -> String {
     format!("M{x1} {y1}H{bend}Q{x2} {y1} {x2} {}V{y2}", y1 - 8.0)
 }
 
-/// Explains the signs.
 pub(super) fn key(drawing: &Drawing, is_simulated: bool) -> Markup {
     html! {
         ul.key {
@@ -144,6 +140,27 @@ pub(super) fn small(count: usize) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "a picture needs no more than a few digits")]
 pub(super) fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
+}
+
+/// What is drawn of a simulated VM, and what the script draws other days from.
+#[derive(Serialize)]
+pub(super) struct Walk<'a> {
+    #[serde(flatten)]
+    pub(super) drawing: &'a Drawing,
+    #[serde(serialize_with = "numbers")]
+    pub(super) days: &'a [Day],
+    /// The days without a run, and those on which uploads failed.
+    pub(super) down: &'a [i64],
+    pub(super) failed: &'a [i64],
+    pub(super) max_age_secs: i64,
+}
+
+/// Writes the numbers of days: stored, its bytes, local, its bytes, bytes of a restore, age of the newest or -1.
+fn numbers<S: Serializer>(days: &[Day], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(days.iter().map(|day| {
+        let age = day.newest_age_secs.unwrap_or(-1);
+        (day.stored, day.stored_bytes, day.local, day.local_bytes, day.restore_bytes, age)
+    }))
 }
 
 /// Writes data for the script of the page: nothing in it ends the element that it stands in.

@@ -2,7 +2,7 @@
 
 use super::super::drawing::Drawing;
 use super::super::words::span_text;
-use super::chains::{ratio, small};
+use super::chains::{Walk, ratio, small};
 use crate::plan::bytes_text;
 use crate::simulate::Day;
 use chrono::Datelike as _;
@@ -15,16 +15,6 @@ const AGES_DRAWN: i64 = 3;
 const LABEL: f64 = 15.0;
 const STORED_HEIGHT: f64 = 150.0;
 
-pub(super) struct Curves<'a> {
-    pub(super) drawing: &'a Drawing,
-    pub(super) days: &'a [Day],
-    /// The same under the policies before.
-    pub(super) before: Option<&'a [Day]>,
-    pub(super) max_age_secs: i64,
-    pub(super) down: &'a [i64],
-}
-
-/// A curve with its place for labels.
 struct Panel {
     name: &'static str,
     note: String,
@@ -34,9 +24,9 @@ struct Panel {
     labels: Vec<(f64, String, String)>,
 }
 
-/// Draws all curves with their values on a day.
-pub(super) fn curves(curves: &Curves<'_>, today: usize) -> Markup {
-    let Curves { days, before, max_age_secs, .. } = *curves;
+/// Draws all curves with their values on a day; `before` are the same days under the policies before.
+pub(super) fn curves(walk: &Walk<'_>, before: Option<&[Day]>, today: usize) -> Markup {
+    let Walk { days, max_age_secs, .. } = *walk;
     let most = |of: fn(&Day) -> u64| {
         days.iter().chain(before.into_iter().flatten()).map(of).max().unwrap_or(0).max(1)
     };
@@ -77,15 +67,15 @@ pub(super) fn curves(curves: &Curves<'_>, today: usize) -> Markup {
         )],
     };
     let panels = [
-        stored(curves, today, most(|day| day.stored_bytes)),
+        stored(walk, before, today, most(|day| day.stored_bytes)),
         simple("On the hypervisor", |day| day.local_bytes),
         simple("To fetch", |day| day.restore_bytes),
         ages,
     ];
     html! {
         figure.curves {
-            @for panel in &panels { (drawn(panel, curves, today)) }
-            div.panel { div.name {} div.plot.months aria-hidden="true" { @for (day, date) in firsts(curves.drawing, days.len()) {
+            @for panel in &panels { (drawn(panel, walk, today)) }
+            div.panel { div.name {} div.plot.months aria-hidden="true" { @for (day, date) in firsts(walk.drawing, days.len()) {
                 span style={ "left:" (percent(day, days.len())) "%" } { (date.format("%b")) }
             } } }
             @if before.is_some() { p.quiet { "Thin dashed lines: the policies before." } }
@@ -94,8 +84,8 @@ pub(super) fn curves(curves: &Curves<'_>, today: usize) -> Markup {
 }
 
 /// Draws what is stored as a band a tier.
-fn stored(curves: &Curves<'_>, today: usize, top: u64) -> Panel {
-    let Curves { drawing, days, before, .. } = *curves;
+fn stored(walk: &Walk<'_>, before: Option<&[Day]>, today: usize, top: u64) -> Panel {
+    let Walk { drawing, days, .. } = *walk;
     let lanes: Vec<Vec<u64>> =
         (0..drawing.lanes.len()).map(|lane| stored_of_lane(drawing, lane, days.len())).collect();
     let height = |value: u64| 98.0 - 96.0 * ratio(value, top);
@@ -151,16 +141,16 @@ pub(super) fn stored_of_lane(drawing: &Drawing, lane: usize, days: usize) -> Vec
     sums
 }
 
-fn drawn(panel: &Panel, curves: &Curves<'_>, today: usize) -> Markup {
-    let days = curves.days.len();
+fn drawn(panel: &Panel, walk: &Walk<'_>, today: usize) -> Markup {
+    let days = walk.days.len();
     let x = |day: usize| percent(day, days) * 10.0;
     html! {
         div.panel {
             div.name { b { (panel.name) } " " span.quiet { (panel.note) } }
             div.plot style={ "height:" (panel.height) "px" } {
                 svg viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" aria-label={ (panel.name) ", " (panel.note) } {
-                    @for (day, _) in firsts(curves.drawing, days) { path.tick d={ "M" (x(day)) " 0V100" } {} }
-                    @for &day in curves.down { @if let Ok(day) = usize::try_from(day) {
+                    @for (day, _) in firsts(walk.drawing, days) { path.tick d={ "M" (x(day)) " 0V100" } {} }
+                    @for &day in walk.down { @if let Ok(day) = usize::try_from(day) {
                         rect.down x=(x(day) - 500.0 / small(days)) y="0" width=(1000.0 / small(days)) height="100" {}
                     } }
                     (panel.body)
@@ -183,7 +173,6 @@ fn percent(day: usize, days: usize) -> f64 {
     ((small(day) + 0.5) / small(days.max(1)) * 1_000.0).round() / 10.0
 }
 
-/// Draws a line, with gaps where there is no value.
 fn line(days: &[Day], height: impl Fn(&Day) -> Option<f64>) -> String {
     let (mut path, mut is_open) = (String::new(), false);
     for (at, day) in days.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! The page of all VMs: a line a VM, the most urgent first, with filters that are links and need no script.
 
+use super::super::doc::Tone;
 use super::super::groups::grouped;
 use super::super::status::{names, problems_text, state_text, verdict_text, worst_first};
-use super::super::style::Tone;
 use super::super::words::{age_text, counted, next_due_text, restore_text};
 use crate::insight::status::{Health, VmHealth};
 use crate::report::escape::visible;

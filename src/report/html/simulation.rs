@@ -2,9 +2,9 @@
 
 use super::super::drawing::{Drawing, day_text};
 use super::super::simulate::{Played, Year, months, sentences, years};
-use super::calendar::{Days, calendar};
-use super::chains;
-use super::curves::{Curves, curves};
+use super::calendar::calendar;
+use super::chains::{self, Walk};
+use super::curves::curves;
 use super::{frame, part};
 use crate::plan::bytes_text;
 use crate::policy::Diagnostic;
@@ -14,7 +14,6 @@ use crate::report::words::{counted, span_text};
 use crate::simulate::{Day, Scenario, Simulation};
 use chrono::{DateTime, Utc};
 use maud::{Markup, PreEscaped, html};
-use serde::Serialize;
 use std::ops::Range;
 
 /// Writes the whole page; with `before` the curves of both are laid over each other.
@@ -55,12 +54,10 @@ pub fn live_page(files: &[(String, String)], chosen: usize, page: Option<&str>, 
     frame("Try a policy", &body, None)
 }
 
-/// Writes what an edit changes.
 pub fn fragment(after: Played<'_>, scenario: &Scenario) -> String {
     html! { (heading(after.simulation, scenario)) (sections(after, None, scenario)) }.into_string()
 }
 
-/// Writes what was found in a policy, each with its line.
 pub fn findings(found: &[Diagnostic], file: &str) -> String {
     let finding = |it: &Diagnostic| {
         let place = match (it.line(), it.column()) {
@@ -132,9 +129,9 @@ fn section(year: Year<'_>, before: Option<Year<'_>>, change: &str, scenario: &Sc
         (vms, alias) if alias.is_empty() => counted(vms, "VM"),
         (vms, alias) => format!("{alias}, one of {}", counted(vms, "VM")),
     };
-    let data = Data {
+    let walk = Walk {
         drawing: &drawing,
-        days: story.days.iter().map(Numbers).collect(),
+        days: &story.days,
         down: &down,
         failed: &failed,
         max_age_secs: policy.max_age.num_seconds(),
@@ -155,16 +152,15 @@ fn section(year: Year<'_>, before: Option<Year<'_>>, change: &str, scenario: &Sc
                     div.now role="status" { (now(&drawing, &story.days[index], today)) }
                 }
                 h3 { "What can be restored on that day" }
-                (calendar(&drawing, &Days { count, down: &down, failed: &failed }, today))
+                (calendar(&walk, today))
                 (chains::key(&drawing, true))
                 h3 { "Its chains" }
                 (chains::figure(&drawing, today))
                 h3 { "Over the time" }
-                (curves(&Curves { drawing: &drawing, days: &story.days, before: before.map(|before| before.story.days.as_slice()),
-                    max_age_secs: policy.max_age.num_seconds(), down: &down }, index))
+                (curves(&walk, before.map(|before| before.story.days.as_slice()), index))
                 details { summary { "Month by month" @if simulated.vms != 1 { ", all of its " (counted(simulated.vms, "VM")) } }
                     (part(&Block::Table(months(&simulated.days, before.map(|before| before.simulated.days.as_slice()))))) }
-                (chains::data(&data))
+                (chains::data(&walk))
             }
         }
     }
@@ -197,27 +193,5 @@ fn now(drawing: &Drawing, day: &Day, today: i64) -> Markup {
         span { (day.local) " on the hypervisor, " (bytes_text(day.local_bytes)) }
         span { "newest: " (way.len()) " to fetch, " (bytes_text(day.restore_bytes)) }
         span { @if made.is_empty() { "nothing made" } @else { "made: " (made.join(", ")) } }
-    }
-}
-
-/// What the script draws other days from.
-#[derive(Serialize)]
-struct Data<'a> {
-    #[serde(flatten)]
-    drawing: &'a Drawing,
-    days: Vec<Numbers<'a>>,
-    down: &'a [i64],
-    failed: &'a [i64],
-    max_age_secs: i64,
-}
-
-/// The numbers of a day: stored, its bytes, local, its bytes, bytes of a restore, age of the newest or -1.
-struct Numbers<'a>(&'a Day);
-
-impl Serialize for Numbers<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Day { stored, local, stored_bytes, local_bytes, restore_bytes, newest_age_secs, .. } = *self.0;
-        let age = newest_age_secs.unwrap_or(-1);
-        (stored, stored_bytes, local, local_bytes, restore_bytes, age).serialize(serializer)
     }
 }

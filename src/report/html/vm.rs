@@ -1,12 +1,11 @@
 //! The page of a VM: its chains, what became of its due times, why each backup is kept, and the way back to each of them.
 
+use super::super::doc::{Detail, Tone};
 use super::super::drawing::{Drawing, day_text};
 use super::super::page::{next_run_text, uploads};
 use super::super::run::{is_failed, summary};
 use super::super::show::{lines, table};
-use super::super::style::Tone;
-use super::super::text::Detail;
-use super::super::words::{action_text, instant_text, origin, outcome_text, vm_name};
+use super::super::words::{action_text, instant_text, origin, vm_name, word};
 use super::chains::{self, words};
 use super::{frame, part};
 use crate::insight::show::{DueOutcome, Explanation, PastDue, VmExplanation};
@@ -82,11 +81,10 @@ fn section(explained: &Explanation, vm: &VmExplanation, history: Option<&RunHist
 fn last_run(history: &RunHistory, vm: &VmExplanation) -> Vec<(Tone, String)> {
     let mut lines = Vec::new();
     let Some(last) = &history.last else { return vec![(Tone::Plain, "No run has ended yet.".to_owned())] };
-    let ended = last.ended.map_or_else(String::new, |ended| format!("Ended {}. ", instant_text(ended.at)));
-    lines.push((Tone::Plain, format!("{ended}{}", summary(last))));
+    lines.push((Tone::Plain, format!("Ended {}. {}", instant_text(last.ended), summary(last))));
     let of_vm = last.report.iter().flat_map(|report| &report.vms).filter(|it| Some(it.at.vm) == vm.uuid);
     lines.extend(of_vm.flat_map(|it| &it.steps).map(|step| {
-        let what = format!("{}, {}: {}", action_text(step.kind), outcome_text(step.ending), step.message);
+        let what = format!("{}, {}: {}", action_text(step.kind), word(&step.ending), step.message);
         (if is_failed(step) { Tone::Alarm } else { Tone::Plain }, what)
     }));
     if lines.len() == 1 {
@@ -141,7 +139,6 @@ fn timeline(vm: &VmExplanation, drawing: &Drawing, today: NaiveDate) -> Markup {
     }
 }
 
-/// Returns the class, the sign and the words for what became of a due time.
 fn outcome(outcome: DueOutcome) -> (&'static str, &'static str, &'static str) {
     match outcome {
         DueOutcome::Made => ("made", "✓", "made"),

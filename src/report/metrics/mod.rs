@@ -3,16 +3,15 @@
 //! Every series is made anew from the [`RunHistory`] each time, so that a VM that has vanished, or a tier that was renamed,
 //! leaves nothing behind. [`METRICS`] lists all there are; `docs/metrics.md` describes them.
 
-pub(super) mod family;
 mod table;
 
 pub use table::METRICS;
 
-use self::family::write;
-use super::verify::known_metrics;
+use super::escape::visible;
 use crate::insight::status::Health;
 use crate::report::RunHistory;
 use chrono::{DateTime, Utc};
+use std::fmt::Display;
 
 /// The ways of writing metrics down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +42,6 @@ pub struct Metric {
     samples: fn(&Scene<'_>) -> Vec<Sample>,
 }
 
-/// The sources of the values.
 struct Scene<'a> {
     history: &'a RunHistory,
     /// The health of the VMs, aged to the present instant.
@@ -67,11 +65,33 @@ pub fn text(history: &RunHistory, now: DateTime<Utc>, dialect: Dialect) -> Strin
             .map(|(values, value)| (labels.iter().copied().zip(values).collect(), value));
         write(&mut out, (family, kind, help), name, samples);
     }
-    out.push_str(&known_metrics(&history.verified));
     if dialect == Dialect::OpenMetrics {
         out.push_str("# EOF\n");
     }
     out
+}
+
+/// Writes a family by its name, kind and meaning, with its samples; nothing where there are none.
+pub(super) fn write<V: Display>(
+    out: &mut String,
+    (family, kind, help): (&str, &str, &str),
+    name: &str,
+    samples: impl Iterator<Item = (Vec<(&'static str, String)>, V)>,
+) {
+    for (at, (labels, value)) in samples.enumerate() {
+        if at == 0 {
+            out.push_str(&format!("# HELP {family} {help}.\n# TYPE {family} {kind}\n"));
+        }
+        let pair = |(label, value): &(&str, String)| format!("{label}=\"{}\"", quoted(value));
+        let labels: Vec<String> = labels.iter().map(pair).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        out.push_str(&format!("{name}{labels} {value}\n"));
+    }
+}
+
+/// Writes a label's value as both dialects quote it. An alias is free text.
+fn quoted(value: &str) -> String {
+    visible(value).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

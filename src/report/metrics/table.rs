@@ -8,6 +8,7 @@ use crate::plan::Status;
 use crate::policy::Name;
 use crate::report::RunSummary;
 use crate::report::words::word;
+use crate::verify::KnownVm;
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +16,7 @@ const VM: &[&str] = &["vm", "alias", "policy"];
 const TIER: &[&str] = &["vm", "alias", "policy", "tier"];
 const ACTION: &[&str] = &["action", "outcome"];
 
-/// Every metric, in the order they are written in.
-pub const METRICS: [Metric; 27] = [
+pub const METRICS: [Metric; 33] = [
     metric("fifo_retain_build_info", &["version"], "The program, by its version; always 1", |_| {
         vec![(vec![env!("CARGO_PKG_VERSION").to_owned()], flag(true))]
     }),
@@ -28,16 +28,16 @@ pub const METRICS: [Metric; 27] = [
     ),
     // Of the last run.
     metric("fifo_retain_last_run_timestamp_seconds", &[], "When the last run ended, however it did", |it| {
-        of_last(it, |last| last.ended.map(|ended| seconds(ended.at)))
+        of_last(it, |last| Some(seconds(last.ended)))
     }),
     metric("fifo_retain_last_run_duration_seconds", &[], "How long the last run took", |it| {
-        of_last(it, |last| last.duration().map(|took| format!("{:?}", took.as_seconds_f64())))
+        of_last(it, |last| Some(format!("{:?}", last.duration().as_seconds_f64())))
     }),
     metric(
         "fifo_retain_last_run_exit_code",
         &[],
         "The exit code of the last run, also of one that did not end the program",
-        |it| of_last(it, |last| last.ended.map(|ended| ended.exit.code().to_string())),
+        |it| of_last(it, |last| Some(last.exit.code().to_string())),
     ),
     metric(
         "fifo_retain_last_run_vanished_backups",
@@ -159,6 +159,34 @@ pub const METRICS: [Metric; 27] = [
         "Whether the backup that was due last, or one of a coarser tier, exists or is in progress",
         |it| of_tiers(it, |tier| Some(flag(tier.is_up_to_date))),
     ),
+    // Of what `verify` and `rehearse` have proven.
+    metric("fifo_retain_vm_stored_objects", &["vm"], "Objects that the records promise", |it| {
+        of_known(it, |vm| vm.proof.listed_at.map(|_| vm.proof.objects.to_string()))
+    }),
+    metric(
+        "fifo_retain_vm_stored_objects_there",
+        &["vm"],
+        "Of which this many were there when last listed",
+        |it| of_known(it, |vm| vm.proof.listed_at.map(|_| vm.proof.objects_there.to_string())),
+    ),
+    metric("fifo_retain_vm_stored_broken", &["vm"], "Stored backups that were found broken", |it| {
+        of_known(it, |vm| Some(vm.broken.len().to_string()))
+    }),
+    metric(
+        "fifo_retain_vm_chain_connects_timestamp_seconds",
+        &["vm"],
+        "When the newest restorable chain was last seen to connect",
+        |it| of_known(it, |vm| vm.proof.connects_at.map(seconds)),
+    ),
+    metric(
+        "fifo_retain_vm_read_whole_timestamp_seconds",
+        &["vm"],
+        "Since when every object of that chain has been read whole",
+        |it| of_known(it, |vm| vm.proof.read_at.map(seconds)),
+    ),
+    metric("fifo_retain_vm_restored_timestamp_seconds", &["vm"], "When a restore was last rehearsed", |it| {
+        of_known(it, |vm| vm.restored.map(|restored| seconds(restored.at)))
+    }),
 ];
 
 const STATUSES: [Status; 8] = [
@@ -232,6 +260,11 @@ fn of_newest(scene: &Scene<'_>, value: impl Fn(&NewestBackup) -> Option<String>)
 
 fn of_managed(scene: &Scene<'_>, value: impl Fn(&VmHealth) -> String) -> Vec<Sample> {
     of_vms(scene, |vm| vm.policy.is_some().then(|| value(vm)))
+}
+
+fn of_known(scene: &Scene<'_>, value: impl Fn(&KnownVm) -> Option<String>) -> Vec<Sample> {
+    let known = scene.history.verified.iter();
+    known.filter_map(|(id, vm)| Some((vec![id.to_string()], value(vm)?))).collect()
 }
 
 fn of_tiers(scene: &Scene<'_>, value: impl Fn(&TierHealth) -> Option<String>) -> Vec<Sample> {

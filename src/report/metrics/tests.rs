@@ -3,7 +3,8 @@ use crate::apply::{ActionKind, ActionOutcome, ActionReport, Alarm, RunReport, Vm
 use crate::insight::status::{BackupHealth, TierHealth, VmHealth};
 use crate::inventory::VmId;
 use crate::report::tests::fixtures::{self, backup, health};
-use crate::report::{Exit, RunEnd, RunSummary};
+use crate::report::{Exit, RunSummary};
+use crate::verify::{KnownVm, Proof, Restored};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -66,7 +67,8 @@ fn a_run() -> RunSummary {
         }),
         overview: Some(overview(vec![vm(1, "web-1", BackupHealth::Safe)])),
         refused_deletes: Some(40),
-        ended: Some(RunEnd { at: at(), exit: Exit::Done }),
+        ended: at(),
+        exit: Exit::Done,
         ..RunSummary::new("reconcile", at() - TimeDelta::milliseconds(90_500))
     }
 }
@@ -139,10 +141,7 @@ fn a_vm_that_has_vanished_leaves_nothing_behind() {
 fn what_was_read_is_kept_in_a_loop_and_grows_old() {
     let mut history = looped();
     history.enter(a_run());
-    history.enter(RunSummary {
-        ended: Some(RunEnd { at: at(), exit: Exit::Failed }),
-        ..RunSummary::new("reconcile", at())
-    });
+    history.enter(RunSummary { ended: at(), exit: Exit::Failed, ..RunSummary::new("reconcile", at()) });
     let later = text(&history, at() + TimeDelta::hours(8), Dialect::Prometheus);
     assert!(later.contains("policy=\"grandfather\"} 0\n# HELP fifo_retain_vm_newest"), "27 h old:\n{later}");
     assert!(later.contains("\nfifo_retain_last_run_exit_code 1\n"), "{later}");
@@ -178,6 +177,11 @@ fn every_metric_can_come_about_and_is_named_as_prometheus_wants_it() {
     let mut history = looped();
     history.enter(a_run());
     history.next_run = Some(at());
+    let proof =
+        Proof { listed_at: Some(at()), connects_at: Some(at()), read_at: Some(at()), ..Proof::default() };
+    let restored = Restored { backup: backup(1), at: at(), took_secs: 60, size_bytes: 1 };
+    let known = KnownVm { proof, restored: Some(restored), ..KnownVm::default() };
+    history.verified.insert(VmId::new(Uuid::nil()), known);
     let text = metrics_of_runs(&history);
     let mut names = BTreeSet::new();
     for metric in METRICS {

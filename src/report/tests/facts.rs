@@ -56,7 +56,7 @@ fn a_plan_has_the_same_facts_in_text_in_markdown_and_in_html() {
         plan.vms = (0..vms).map(numbered).collect();
         for detail in [Detail::Usual, Detail::Full] {
             let doc = plan_doc(&plan, detail);
-            let wide = text_of(&doc, 10_000, detail, Styles::plain());
+            let wide = text_of(&doc, 10_000, detail, Styles::Plain);
             let written =
                 [wide, markdown::written(&doc, None, None), html::page("", "", &doc, &maud::html! {}, "")]
                     .map(|it| bare(&it));

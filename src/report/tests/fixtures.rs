@@ -12,7 +12,7 @@ use crate::plan::{
     Status, Summary, SuspendedUntil, VmPlan,
 };
 use crate::policy::Name;
-use crate::report::{Exit, RunEnd, RunSummary};
+use crate::report::{Exit, RunSummary};
 use chrono::{DateTime, FixedOffset};
 use uuid::Uuid;
 
@@ -234,7 +234,8 @@ pub(super) fn run(alias: &str, exit: Exit, message: &str) -> RunSummary {
     RunSummary {
         report: Some(report),
         overview: Some(overview(vec![health(alias)])),
-        ended: Some(RunEnd { at: began, exit }),
+        ended: began,
+        exit,
         ..RunSummary::new("reconcile", began)
     }
 }

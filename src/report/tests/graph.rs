@@ -107,7 +107,7 @@ fn simulated(keep: u32, days: u32, terminal: Option<usize>) -> String {
     .policies;
     let (simulation, stories) = simulate_with_stories(&policies, None, &scenario);
     let played = Played { simulation: &simulation, policies: &policies, stories: &stories };
-    text_of(&document(played, None, terminal), terminal.unwrap_or(120), Detail::Usual, Styles::plain())
+    text_of(&document(played, None, terminal), terminal.unwrap_or(120), Detail::Usual, Styles::Plain)
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn on_a_terminal_the_chains_of_a_vm_stand_in_the_place_of_its_tree() {
             Detail::Usual,
             Some(columns),
         );
-        text_of(&doc, columns, Detail::Usual, Styles::plain())
+        text_of(&doc, columns, Detail::Usual, Styles::Plain)
     };
     insta::assert_snapshot!(shown(120), @r#"
     web-1  4fa44310-0000-0000-0000-000000000000  grandfather

@@ -9,9 +9,9 @@ mod plan;
 mod run;
 mod show;
 
+use super::doc::Detail;
 use super::plan::PlanParts;
-use super::status::StatusView;
-use super::text::{Detail, TextOptions};
+use super::text::TextOptions;
 use super::{Doc, Styles, json, metrics, page};
 use crate::apply::{ActionKind, Alarm, SafetyStop, VmRef};
 use crate::inventory::VmId;
@@ -31,7 +31,7 @@ fn plan_doc(plan: &Plan, detail: Detail) -> Doc {
 }
 
 fn plain(plan: &Plan, columns: usize, detail: Detail) -> String {
-    text_of(&plan_doc(plan, detail), columns, detail, Styles::plain())
+    text_of(&plan_doc(plan, detail), columns, detail, Styles::Plain)
 }
 
 /// Returns what a text says at whatever width: its letters in order, without blanks and the branches of trees.
@@ -89,24 +89,21 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
     let documents = [
         ("plan", super::plan::document(&plan, parts, Detail::Usual)),
         ("plan -v", plan_doc(&plan, Detail::Full)),
-        (
-            "status",
-            super::status::document(&status, Some(&stop), StatusView::All, Some(foreign), Detail::Usual),
-        ),
-        ("status -q", super::status::document(&status, None, StatusView::All, None, Detail::Brief)),
+        ("status", super::status::document(&status, Some(&stop), false, Some(foreign), Detail::Usual)),
+        ("status -q", super::status::document(&status, None, false, None, Detail::Brief)),
         ("show -v", super::show::document(&explained, None, Some(foreign), Detail::Full, None)),
     ];
     let mut reports = Vec::new();
     for (name, doc) in &documents {
         for columns in [60, 200] {
-            reports.push((format!("{name} as text"), text_of(doc, columns, Detail::Usual, Styles::plain())));
+            reports.push((format!("{name} as text"), text_of(doc, columns, Detail::Usual, Styles::Plain)));
         }
         for max_bytes in [None, Some(1_536)] {
             reports.push((format!("{name} as Markdown"), super::markdown::written(doc, None, max_bytes)));
         }
     }
     let mut out = Vec::new();
-    json::plan(&plan, Some(&stop), &mut out).unwrap();
+    json::document(&plan, Some(&stop), &mut out).unwrap();
     json::status(&status, &std::collections::BTreeMap::new(), None, &mut out).unwrap();
     json::show(&explained, &std::collections::BTreeMap::new(), None, &mut out).unwrap();
     reports.push(("JSON".to_owned(), String::from_utf8(out).unwrap()));

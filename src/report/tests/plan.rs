@@ -37,7 +37,7 @@ fn briefly_only_the_counts_are_reported_and_nothing_where_nothing_is_to_do() {
         Estimate { freed_bytes: 4 << 30, upload_bytes: 31 << 30, creates: 1, ..Estimate::default() };
     let parts = PlanParts { identity: Some("as `ops`"), estimate: Some(&estimate), ..PlanParts::default() };
     let brief = super::super::plan::document(&cloud(), parts, Detail::Brief);
-    insta::assert_snapshot!(text_of(&brief, 100, Detail::Brief, Styles::plain()), @r#"
+    insta::assert_snapshot!(text_of(&brief, 100, Detail::Brief, Styles::Plain), @r#"
     Policy grandfather: the suspension until 2026-11-01 (move) has ended; remove it from the policy.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v shows which.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
@@ -99,7 +99,7 @@ fn columns_line_up_under_wide_letters_and_colour_changes_no_word() {
     let why = |line: &str, why: &str| width(&line[..line.find(why).unwrap()]);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(why(lines[1], "no longer"), why(lines[2], "due since"));
-    let colored = text_of(&plan_doc(&cloud(), Detail::Full), 130, Detail::Full, Styles::colored());
+    let colored = text_of(&plan_doc(&cloud(), Detail::Full), 130, Detail::Full, Styles::Colored);
     assert!(colored.contains("\u{1b}[32m+ create"), "{colored}");
     let stripped = anstream::adapter::strip_str(&colored).to_string();
     let trimmed = |text: &str| text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();

@@ -3,7 +3,7 @@ use crate::report::layout::width;
 
 fn text(detail: Detail, columns: usize) -> String {
     let doc = crate::report::show::document(&explained("web-1", "by hand"), None, None, detail, None);
-    text_of(&doc, columns, detail, Styles::plain())
+    text_of(&doc, columns, detail, Styles::Plain)
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn no_line_is_wider_than_the_terminal_however_deep_the_chain_and_no_word_is_lost
     }
     let written = |columns| {
         let doc = crate::report::show::document(&deep, None, None, Detail::Full, None);
-        text_of(&doc, columns, Detail::Full, Styles::plain())
+        text_of(&doc, columns, Detail::Full, Styles::Plain)
     };
     let wide = letters(&written(1_000));
     for columns in [120, 132, 200] {

@@ -13,7 +13,7 @@ fn progress(detail: Detail, columns: Option<usize>) -> (Progress, Written) {
     let mut shown = Host::for_tests("x".as_ref()).output;
     (shown.text.detail, shown.out_columns) = (detail, columns);
     if columns.is_some() {
-        shown.text.styles = Styles::colored();
+        shown.text.styles = Styles::Colored;
     }
     let written = Written::default();
     let to = Arc::clone(&written);

@@ -1,6 +1,5 @@
 //! The page on which policies are tried: each edit is answered with what it would make of the coming year.
 
-use super::super::every::cannot_listen;
 use super::super::interrupt::Interrupt;
 use super::super::output::print;
 use super::{Answer, Asked, Server};
@@ -16,7 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long an edit is worked on.
 const EDIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the tiers of a file may be due in all: more takes longer than anybody waits.
 const DUE_MAX: i64 = 20_000;
@@ -24,16 +22,13 @@ const DUE_MAX: i64 = 20_000;
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// What policies are tried on.
 pub struct Desk {
-    /// The policies as they were read.
     pub files: Vec<SourceFile>,
     /// The VMs to begin with; without them one VM a policy of which nothing is known.
     pub inventory: Option<Inventory>,
     pub scenario: Scenario,
 }
 
-/// What an edit changes.
 #[derive(Debug, Serialize)]
 struct Edited {
     /// The page below its head; `None` while there are mistakes.
@@ -41,11 +36,8 @@ struct Edited {
     findings: String,
 }
 
-/// Serves the page until a signal. Nothing is written and nothing is sent to FiFo.
-///
-/// # Errors
-///
-/// It cannot listen, on the address or for signals.
+/// Serves the page until a signal. Nothing is written and nothing is sent to FiFo. An error: it cannot listen, on the address
+/// or for signals.
 pub async fn serve(address: &str, desk: Desk) -> Result<Exit, Failure> {
     let interrupt = Interrupt::default();
     interrupt.listen()?;
@@ -53,13 +45,7 @@ pub async fn serve(address: &str, desk: Desk) -> Result<Exit, Failure> {
     let site = move |asked: Asked| -> futures::future::BoxFuture<'static, Option<Answer>> {
         Box::pin(answer(Arc::clone(&desk), Arc::clone(&newest), asked))
     };
-    let server = Server::start(address, true, site).await.map_err(|error| cannot_listen(address, error))?;
-    if !server.address().ip().is_loopback() {
-        tracing::warn!(
-            "{} can be reached from other machines, which can then see these policies",
-            server.address()
-        );
-    }
+    let server = Server::start(address, true, "these policies", site).await?;
     let url = format!("http://{}/", server.address());
     print(|out| writeln!(out, "{url}"))?;
     interrupt.signalled().await;

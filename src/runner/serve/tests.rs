@@ -11,7 +11,7 @@ fn hello(asked: Asked) -> BoxFuture<'static, Option<Answer>> {
 }
 
 async fn server() -> Server {
-    Server::start("127.0.0.1:0", false, hello).await.unwrap()
+    Server::start("127.0.0.1:0", false, "", hello).await.unwrap()
 }
 
 /// Sends some bytes and reads until the other side closes.
@@ -54,7 +54,7 @@ async fn each_status_is_reported() {
 
 #[tokio::test]
 async fn what_is_sent_is_taken_where_that_is_wanted_up_to_a_size_and_of_one_type() {
-    let server = Server::start("127.0.0.1:0", true, hello).await.unwrap();
+    let server = Server::start("127.0.0.1:0", true, "", hello).await.unwrap();
     let post = |kind: &str, body: &str| {
         format!(
             "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
@@ -97,12 +97,14 @@ async fn one_that_says_nothing_is_shown_out_and_holds_nobody_up() {
 #[tokio::test]
 async fn a_port_that_is_taken_is_an_error() {
     let server = server().await;
-    let error = Server::start(&server.address().to_string(), false, hello).await.unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    let address = server.address().to_string();
+    let failure = Server::start(&address, false, "", hello).await.unwrap_err();
+    let in_use = io::Error::from_raw_os_error(libc::EADDRINUSE).to_string();
+    assert_eq!(failure.causes, [format!("failed to listen on {address}"), in_use]);
 }
 
 #[tokio::test]
 async fn a_host_s_name_can_be_listened_on() {
-    let server = Server::start("localhost:0", false, hello).await.unwrap();
+    let server = Server::start("localhost:0", false, "", hello).await.unwrap();
     assert!(server.address().ip().is_loopback());
 }

@@ -1,8 +1,7 @@
 //! The page of one VM beside the page of all: read from FiFo when it is asked for, one after the other.
 
-use super::super::fifo::FirstContact;
+use super::super::fifo::FAIL_FAST;
 use super::super::host::Host;
-use super::super::proofs::Proofs;
 use super::super::read::{KeptVms, Planned, Query, Selection, not_there};
 use super::super::run::Order;
 use super::super::site::Shown;
@@ -18,18 +17,15 @@ use std::convert::Infallible;
 use std::future::pending;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// So many may wait; more are refused.
 pub(in super::super) const WAITING_MAX: usize = 8;
 
 /// A VM whose page is asked for; the answer to one that is not there is none.
 pub(in super::super) type Wanted = (VmId, oneshot::Sender<Option<Answer>>);
 
-/// Returns the VM whose page a path is.
 pub(in super::super) fn vm_of(path: &str) -> Option<VmId> {
     path.strip_prefix("/vm/")?.parse().ok()
 }
 
-/// Asks for a page, and waits for it.
 pub(in super::super) async fn asked(vm: VmId, wanted: mpsc::Sender<Wanted>) -> Option<Answer> {
     let (answer, answered) = oneshot::channel();
     let busy = || Some(text("others are being answered; try again in a moment".to_owned()));
@@ -73,14 +69,14 @@ async fn page_of(
     let policies = (order.policies)()?;
     let target = (order.fifo)()?;
     let stop = host.safety_stop(&target.name());
-    let fifo = target.open(host, FirstContact::FailFast).await?;
+    let fifo = target.open(host, FAIL_FAST).await?;
     let selection =
         Selection { vms: Pattern::new(&vm.to_string()).into_iter().collect(), allow_empty: false };
-    let prune = Prune::REQUESTED;
     let (policies, selection) = (&policies, &selection);
-    let proofs = &Proofs::open(host, &target.name(), None);
-    let query = Query { host, policies, fifo: &fifo, proofs, selection, at: None, prune };
-    let read = query.plan(KeptVms::All, false).await;
+    let proofs = &host.proofs(&target.name(), None);
+    let (at, prune, warns) = (None, Prune::REQUESTED, true);
+    let query = Query { host, policies, fifo: &fifo, proofs, selection, at, prune, warns };
+    let read = query.plan(KeptVms::All).await;
     fifo.close().await?;
     let Planned { plan, inventory, identity, request, .. } = match read {
         Err(failure) if selection.vms.iter().any(|it| failure == not_there(it)) => return Ok(None),

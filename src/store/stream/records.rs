@@ -12,7 +12,6 @@ const MAGIC: u64 = 0x0002_f5ba_cbac;
 const PAYLOAD_BYTES_MAX: u64 = (16 << 20) + 4096;
 const NAME_BYTES: usize = 256;
 
-/// What the first record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begin {
     pub order: ByteOrder,
@@ -26,7 +25,6 @@ pub struct Begin {
     pub is_volume: bool,
 }
 
-/// Takes a stream apart.
 pub(super) struct Records {
     order: ByteOrder,
     record: [u8; RECORD_BYTES],
@@ -98,7 +96,6 @@ impl Records {
         Damage::new(Code::Checksum, format!("{what}, at byte {} of the stream", self.size_bytes))
     }
 
-    /// Reads a record that is whole.
     fn record(&mut self) -> Result<(), Damage> {
         if self.begin.is_none() {
             self.read_begin()?;
@@ -162,7 +159,6 @@ impl Records {
         Ok(())
     }
 
-    /// Returns the length of what follows a record.
     fn payload_bytes(&self) -> Result<u64, Damage> {
         let rounded = |bytes: u32| u64::from(bytes).next_multiple_of(8);
         Ok(match self.kind() {

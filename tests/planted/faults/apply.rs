@@ -137,6 +137,5 @@ pub(super) const FAULTS: &[Fault] = &[
                 "if let Some(reason) = state.closed.as_ref().filter(|_| !(PLANTED && kind == ActionKind::DeleteCloud)) {",
             ),
         ],
-    )
-    .from(370),
+    ),
 ];

@@ -14,21 +14,15 @@ pub(crate) struct Fault {
     pub(crate) edits: &'static [Edit],
     /// The defences that would hide it, and are taken out with it.
     pub(crate) behind: &'static [&'static str],
-    /// The first life that is looked at, where those that show it are rare.
-    pub(crate) from: u64,
 }
 
 impl Fault {
     const fn new(name: &'static str, takes_away: &'static str, edits: &'static [Edit]) -> Self {
-        Self { name, takes_away, edits, behind: &[], from: 0 }
+        Self { name, takes_away, edits, behind: &[] }
     }
 
     const fn behind(self, behind: &'static [&'static str]) -> Self {
         Self { behind, ..self }
-    }
-
-    const fn from(self, from: u64) -> Self {
-        Self { from, ..self }
     }
 }
 
