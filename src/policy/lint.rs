@@ -7,16 +7,8 @@ use super::{Policy, Tier, TierIndex, TierKind, minute_text};
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
 
-/// A policy with where its parts stand, for warnings to name.
-pub(super) struct Read<'n> {
-    pub(super) policy: Policy,
-    pub(super) fields: Fields<'n>,
-    /// The fields of its tiers.
-    pub(super) tiers: Vec<Fields<'n>>,
-}
-
-pub(super) fn lint(read: &Read<'_>, report: &Report<'_>) {
-    let Read { policy, fields, tiers } = read;
+/// Warns of a policy, given the fields that it and its tiers were read from.
+pub(super) fn lint(policy: &Policy, fields: &Fields<'_>, tiers: &[Fields<'_>], report: &Report<'_>) {
     for (index, (tier, at)) in policy.tiers.iter().zip(tiers).enumerate() {
         covered(policy, index, at.span("name"), report);
         spread_apart(policy, index, at, report);
@@ -25,7 +17,7 @@ pub(super) fn lint(read: &Read<'_>, report: &Report<'_>) {
         keeps_more_locally(tier, at.span("keep_local"), report);
         kept_by_chains(policy, index, at.span("keep"), report);
     }
-    stuck_late(read, report);
+    stuck_late(policy, fields, tiers, report);
     let Some(finest) = policy.tiers.iter().min_by_key(|tier| tier.schedule.gap_max()) else { return };
     if policy.max_age < finest.schedule.gap_max() {
         let (name, gap) = (&finest.name, duration_text(finest.schedule.gap_max()));
@@ -152,7 +144,7 @@ fn kept_by_chains(policy: &Policy, full: TierIndex, span: Span, report: &Report<
 }
 
 /// A clock change that brings two occurrences nearer to each other, once a year, is no reason to give up an upload early.
-fn stuck_late(Read { policy, fields, tiers }: &Read<'_>, report: &Report<'_>) {
+fn stuck_late(policy: &Policy, fields: &Fields<'_>, tiers: &[Fields<'_>], report: &Report<'_>) {
     let tiers = policy.tiers.iter().zip(tiers);
     let Some((tier, at)) = tiers.min_by_key(|(tier, _)| tier.schedule.wall_gaps.min) else { return };
     let gap = tier.schedule.wall_gaps.min;

@@ -1,7 +1,7 @@
 //! From the YAML of a document to a policy, or to all the mistakes in it.
 
 use super::fields::{At, Fields, did_you_mean, nearest};
-use super::lint::{Read, lint};
+use super::lint::lint;
 use super::read_selector::{SELECTOR_FIELDS, pattern, selector};
 use super::source::{Report, Span, quoted};
 use super::units::duration_text;
@@ -101,9 +101,8 @@ pub(super) fn policy<'n>(
     if report.error_count() > errors {
         return None;
     }
-    let read = Read { policy, fields, tiers: tier_fields };
-    lint(&read, report);
-    Some(read.policy)
+    lint(&policy, &fields, &tier_fields, report);
+    Some(policy)
 }
 
 /// A tier of which some part may be missing or wrong, for comparison with the others.

@@ -7,7 +7,7 @@ use super::world::{SimulatedVm, unknown_vm};
 use crate::inventory::{BackupId, Vm};
 use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
-use crate::policy::{MissingParent, Name, Policies, Policy, Tier, TierIndex, TierKind};
+use crate::policy::{Name, Policies, Policy, Tier, TierIndex, TierKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -39,19 +39,30 @@ pub fn heavy_tiers(policies: &Policies) -> Vec<HeavyTier> {
 }
 
 fn heavy_tiers_of(policies: &[Policy]) -> Vec<HeavyTier> {
-    let mut peaks = Peaks::default();
+    // Worked out once for all policies that make backups alike.
+    let mut known: Vec<(Policy, Vec<usize>)> = Vec::new();
+    let mut peaks_of = |policy: &Policy| {
+        let is_alike = |it: &Policy| it.tiers == policy.tiers && it.missing_parent == policy.missing_parent;
+        if let Some((_, peaks)) = known.iter().find(|(it, _)| is_alike(it)) {
+            return peaks.clone();
+        }
+        let policy = Policy { prune: false, suspend: None, ..policy.clone() };
+        let peaks = most_held(&policy);
+        known.push((policy, peaks.clone()));
+        peaks
+    };
     let mut found = Vec::new();
     for policy in policies {
         for (index, tier) in policy.tiers.iter().enumerate() {
             let Some(keep) = tier.keep.map(NonZeroU32::get).filter(|_| !grows(policy, index)) else {
                 continue;
             };
-            let peak = peaks.of(policy)[index];
+            let peak = peaks_of(policy)[index];
             if peak <= usize::try_from(keep).unwrap_or(usize::MAX).saturating_mul(2) {
                 continue;
             }
             let fewer = coarser_parents(policy, index).and_then(|(other, from)| {
-                let fewer = peaks.of(&other)[index];
+                let fewer = peaks_of(&other)[index];
                 (fewer < peak).then_some((from, fewer))
             });
             found.push(HeavyTier { policy: policy.name.clone(), tier: tier.name.clone(), keep, peak, fewer });
@@ -80,22 +91,6 @@ fn coarser_parents(policy: &Policy, index: TierIndex) -> Option<(Policy, Vec<Nam
     let mut other = policy.clone();
     other.tiers[index].kind = TierKind::Incremental { from };
     Some((other, names))
-}
-
-/// What the tiers of policies hold at their peaks, worked out once for all policies that make backups alike.
-#[derive(Default)]
-struct Peaks(Vec<(Vec<Tier>, MissingParent, Vec<usize>)>);
-
-impl Peaks {
-    fn of(&mut self, policy: &Policy) -> Vec<usize> {
-        let Policy { tiers, missing_parent, .. } = policy;
-        if let Some((.., peaks)) = self.0.iter().find(|it| it.0 == *tiers && it.1 == *missing_parent) {
-            return peaks.clone();
-        }
-        let peaks = most_held(&Policy { prune: false, suspend: None, ..policy.clone() });
-        self.0.push((tiers.clone(), *missing_parent, peaks.clone()));
-        peaks
-    }
 }
 
 /// Counts the most backups of each tier that are wanted in storage at once.
