@@ -121,7 +121,7 @@ fn readable(listing: &Listing, checks: &mut Checks) {
     let vms = plural(listing.visible, "VM");
     let message = format!("the user may list VMs (cloud→vms→list) and read {vms} (vms→<uuid>→get)");
     let advice = "grant vms→<uuid>→get; a user who may see no VM looks just like an empty cloud";
-    checks.judge(listing.visible > 0, "permissions", Finding::Problem, message, advice);
+    checks.add("permissions", Finding::Problem.unless(listing.visible > 0), message, advice);
     let unreadable = listing.inventory.unreadable.len();
     if unreadable > 0 {
         let message = format!("{} cannot be read completely", plural(unreadable, "VM"));
@@ -144,8 +144,8 @@ fn available(context: &Context, checks: &mut Checks) -> Option<Policies> {
             let examples = if is_built_in { "the built-in examples, " } else { "" };
             let warnings = counted(&loaded.warnings, Severity::Warning);
             let message = format!("{examples}{}, {warnings}", count_text(&loaded.policies));
-            let (is_ok, advice) = (loaded.warnings.is_empty(), "`fifo-retain validate` shows each");
-            checks.judge(is_ok, "policies", Finding::Warning, message, advice);
+            let finding = Finding::Warning.unless(loaded.warnings.is_empty());
+            checks.add("policies", finding, message, "`fifo-retain validate` shows each");
             Some(loaded.policies)
         }
         (Err(_), _) if context.has_no_policies() => {
@@ -175,7 +175,7 @@ fn selected(policies: &Policies, inventory: &Inventory, checks: &mut Checks) {
     for (name, count) in counts {
         let message = format!("`{name}` is the policy of {}", plural(count, "VM"));
         let advice = "compare its `select` with the VMs' metadata and aliases, and the `priority` of others";
-        checks.judge(count > 0, "selected", Finding::Warning, message, advice);
+        checks.add("selected", Finding::Warning.unless(count > 0), message, advice);
     }
     if unprotected > 0 {
         let message = format!("{} without a policy", plural(unprotected, "VM"));

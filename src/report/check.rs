@@ -21,6 +21,13 @@ pub enum Finding {
     Skipped,
 }
 
+impl Finding {
+    #[must_use]
+    pub fn unless(self, is_ok: bool) -> Self {
+        if is_ok { Self::Ok } else { self }
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 struct Check {
     /// What was checked; a name that programs rely on.
@@ -38,21 +45,10 @@ impl Checks {
         self.0.push(Check { check, finding: Finding::Ok, message: message.into(), advice: None });
     }
 
-    /// Adds what is not as it should be, with what to do about it.
+    /// Adds a finding, with what to do about it where it is not as it should be.
     pub fn add(&mut self, check: &'static str, finding: Finding, message: impl Into<String>, advice: &str) {
-        self.0.push(Check { check, finding, message: message.into(), advice: Some(advice.to_owned()) });
-    }
-
-    /// Adds what is as it should be, or else this finding with what to do about it.
-    pub fn judge(
-        &mut self,
-        is_ok: bool,
-        check: &'static str,
-        finding: Finding,
-        message: String,
-        advice: &str,
-    ) {
-        if is_ok { self.ok(check, message) } else { self.add(check, finding, message, advice) }
+        let advice = (finding != Finding::Ok).then(|| advice.to_owned());
+        self.0.push(Check { check, finding, message: message.into(), advice });
     }
 
     /// Adds a failure, with its own hint, or else this.
