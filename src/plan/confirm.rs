@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_backup_that_is_due_in_another_way_by_now_is_not_settled() {
         let saved = planned(due(), "2026-11-18 02:00");
-        // Somebody has deleted the snapshot that it was to be taken from.
+        // The snapshot that it was to be taken from has been deleted.
         let changed = due().change(|b| b.local = LocalState::Absent);
         let fresh = planned(changed, "2026-11-18 03:00");
         assert!(matches!(&fresh.vms[0].actions[0], Action::Create(create) if create.tier == "daily"));

@@ -49,7 +49,7 @@ pub(in super::super) async fn answer_all(
             }
             Err(failure) => Some(text(failure.text())),
         };
-        // Whoever asked may have gone.
+        // The client may have gone.
         let _ = answer.send(page);
     }
     pending().await
