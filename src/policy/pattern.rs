@@ -1,7 +1,7 @@
 //! Patterns of aliases: one kind for policies and the command line.
 
 use crate::inventory::VmId;
-use regex::Regex;
+use regex_lite::Regex;
 use std::fmt;
 use std::iter::Peekable;
 use std::str::{Chars, FromStr};
@@ -70,7 +70,7 @@ fn regex_of(text: &str) -> Result<String, String> {
 }
 
 fn literal(c: char) -> String {
-    regex::escape(c.encode_utf8(&mut [0; 4]))
+    regex_lite::escape(c.encode_utf8(&mut [0; 4]))
 }
 
 fn class(chars: &mut Peekable<Chars<'_>>) -> Result<String, String> {
