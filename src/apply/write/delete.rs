@@ -58,6 +58,8 @@ impl VmRun<'_> {
                 }
             }
             self.known.is_listed = true;
+            // While the list was waited for, another delete may have become unclear.
+            return self.enter_gate(ActionKind::DeleteCloud).await;
         }
         Ok(Start::Now)
     }
