@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Within so many lives every fault has to be noticed.
 const SEEDS: u64 = 40;
 
-/// The faults that few lives show, each with the first one that is looked at.
+/// The faults that few seeds show, each with the first one that is looked at.
 const RARE: [(&str, u64); 1] = [("prunes_after_an_unknown_effect", 370)];
 
 #[test]
