@@ -6,6 +6,8 @@ use crate::cloud::{
 use fifo_retain::apply::{ActionKind, ActionOutcome, ActionRef, Clock as _, EventKind};
 use fifo_retain::plan::Status;
 use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Record, Rule, UploadOutcome, UploadScript};
+use std::time::Duration;
+use tokio::time::timeout;
 
 const NIGHT: &str = "2026-11-18T01:00:30Z";
 
@@ -317,6 +319,27 @@ async fn a_hung_upload_is_looked_at_for_a_minute_before_another_is_started() {
     assert!(report.tally().created >= 1, "{report:?}");
     let posted = posts(&cloud)[0];
     assert!((60..75).contains(&(posted - began).num_seconds()), "{posted}");
+}
+
+/// Each node shows a hung upload that the other one does not know: each is looked at once.
+#[tokio::test(start_paused = true)]
+async fn hung_uploads_that_nodes_show_by_turns_do_not_hold_up_a_run() {
+    let cloud = thirteen_hours_on(UploadScript::from(UploadOutcome::Hang));
+    cloud.plan().await;
+    {
+        let state = &mut *cloud.wire.state();
+        state.faults.nodes = 2;
+        state.faults.fill_caches(&state.world);
+        state.world.list_limit_ms = Some(1);
+        let backups = &mut state.world.vms.get_mut(&vm_uuid(1)).unwrap().backups;
+        let (_, hung) = backups.pop_first().unwrap();
+        backups.insert(uuid::Uuid::from_u128(77), hung);
+    }
+    fault(&cloud, Rule::new(Effect::Stale { seconds: None }).at_node(1));
+    let began = cloud.clock.now();
+    let report = timeout(Duration::from_secs(3600), cloud.reconcile()).await.unwrap();
+    let Some(first) = posts(&cloud).first().copied() else { panic!("{report:?}") };
+    assert!((60..300).contains(&(first - began).num_seconds()), "{first} {report:?}");
 }
 
 /// The finding behind it: the run that made such a backup kept its parent's snapshot, and the next one deleted it.

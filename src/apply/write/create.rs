@@ -81,7 +81,9 @@ impl VmRun<'_> {
             // The list both times: a single reading can stay old indefinitely. One that it does not show is known by this
             // reading.
             let before = self.read_in_list().await?;
-            self.known.stuck_before = stuck(&before.vm, policy, now).into_iter().chain(unread).collect();
+            let listed_first = stuck(&before.vm, policy, now).into_iter().chain(unread);
+            // Where nodes show different ones by turns, none is forgotten: each is looked at once.
+            self.known.stuck_before.extend(listed_first);
             self.wait(sleep(STUCK_RECHECK)).await.map_err(|cut| self.cut_short(cut))?;
             listed = Some(self.read_in_list().await?);
         }

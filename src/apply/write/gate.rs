@@ -159,15 +159,13 @@ impl State {
     fn permit(&mut self, vm: VmId, kind: ActionKind) -> bool {
         let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven;
         let mut others = self.permits.values();
-        let may_enter = self.permits.len() < AT_A_TIME
-            && match kind {
-                ActionKind::DeleteCloud => others.all(|(other, _)| *other != kind),
-                _ if is_alone => {
-                    others.all(|(_, is_alone)| !is_alone)
-                        && self.first.first().is_none_or(|(_, first)| *first == vm)
-                }
-                _ => true,
-            };
+        let may_enter = if is_alone {
+            self.permits.is_empty() && self.first.first().is_none_or(|(_, first)| *first == vm)
+        } else {
+            let is_one_at_a_time = kind == ActionKind::DeleteCloud;
+            self.permits.len() < AT_A_TIME
+                && others.all(|(other, is_alone)| !is_alone && !(is_one_at_a_time && *other == kind))
+        };
         if may_enter {
             self.permits.insert(vm, (kind, is_alone));
         }
@@ -246,15 +244,19 @@ mod tests {
     }
 
     #[test]
-    fn a_delete_from_storage_goes_beside_but_proves_nothing_for_local_ones() {
+    fn a_delete_from_storage_proves_nothing_for_local_ones_and_goes_beside_them_once_they_are_proven() {
         let gate = Gate::new(BTreeSet::new());
         let prune = enter(&gate, 1, DeleteCloud).unwrap();
         assert!(enter(&gate, 2, DeleteCloud).is_none(), "one VM at a time");
         prune.confirm();
+        assert!(enter(&gate, 2, DeleteLocal).is_none());
+        drop(prune);
         let first = enter(&gate, 2, DeleteLocal).unwrap();
-        assert!(enter(&gate, 3, DeleteLocal).is_none());
-        drop((prune, first));
-        assert!(enter(&gate, 2, DeleteCloud).is_some());
+        assert!(enter(&gate, 3, DeleteLocal).is_none() && enter(&gate, 3, DeleteCloud).is_none());
+        first.confirm();
+        drop(first);
+        let (_prune, _local) = (enter(&gate, 1, DeleteCloud).unwrap(), enter(&gate, 2, DeleteLocal).unwrap());
+        assert!(enter(&gate, 3, DeleteLocal).is_some());
     }
 
     #[test]

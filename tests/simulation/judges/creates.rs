@@ -148,7 +148,7 @@ impl Judges {
         let is_known = match mark_of(vm) {
             // What cannot be read may have anything running.
             Some("Unreadable") => false,
-            _ if self.lists_are_cut && !self.sending.has_shown(asked.sender, upload.vm) => false,
+            _ if self.lists_are_cut && !self.sending.has_shown(asked.sender, upload.vm, *id) => false,
             _ => {
                 let was_seen = !self.came_late.contains(id);
                 self.made.contains_key(id) && was_seen || self.ran_already.contains(id)

@@ -74,7 +74,8 @@ impl Judges {
         let backups = world.vms[&vm].backups.iter();
         let on_record: BTreeMap<_, _> = backups.map(|(id, record)| (*id, record.state.clone())).collect();
         let cost_before = |costs: &Costs| {
-            let is_alike = costs.on_record == on_record && asked.if_match.is_some();
+            // Where the date is wrong, what still has to be verified by the judges' clock counts by the program's.
+            let is_alike = costs.on_record == on_record && asked.if_match.is_some() && !self.dates_are_wrong;
             is_alike.then(|| Some((*costs.of.get(&named)?, *costs.of.get(&costs.named)?))).flatten()
         };
         let costs = self.locals.costs.get(&(sender, vm));

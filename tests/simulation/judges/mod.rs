@@ -36,6 +36,13 @@ const TIERS: [&str; 3] = ["monthly", "weekly", "daily"];
 /// One whose date is no further ahead than this is waited for: clocks differ.
 const AHEAD_US: i64 = HOUR_US - 60_000_000;
 
+/// What has taken a backup that was to stay.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    LocalDelete,
+    Prune,
+}
+
 /// What the judges remember, and what they found.
 #[derive(Default)]
 pub(crate) struct Judges {
@@ -79,8 +86,9 @@ pub(crate) struct Judges {
     pub(crate) lists_may_be_cut: bool,
     /// When each process last sent a create that no reading can show, by machine and VM.
     pub(crate) unproven_at: BTreeMap<(usize, Uuid), DateTime<Utc>>,
-    /// Chains that each machine has lost, in whichever runs, since a person last lifted its safety stop.
-    chains_lost: BTreeMap<usize, usize>,
+    /// What each machine has lost since a person last lifted its safety stop: chains, in whichever runs; and by deletes from
+    /// storage, in this run, since nothing is noted of those.
+    lost: BTreeMap<(usize, Cause), usize>,
     /// The tiers that each runner has made a backup of in this run.
     made_in_run: BTreeSet<(usize, Uuid, &'static str)>,
     made: BTreeMap<Uuid, i64>,
@@ -179,6 +187,7 @@ impl Judges {
         self.stopped_at = None;
         self.sending.run_begins();
         self.locals = Locals::default();
+        self.lost.retain(|(_, cause), _| *cause != Cause::Prune);
         self.made_in_run.clear();
         // What runs on a VM that cannot be read when the run begins is not known, even if it can be later.
         let is_readable =
@@ -198,7 +207,7 @@ impl Judges {
 
     /// A person has lifted the safety stop of a machine, and takes its losses for granted.
     pub(crate) fn stop_lifted(&mut self, sender: usize) {
-        self.chains_lost.remove(&sender);
+        self.lost.retain(|(of, _), _| *of != sender);
         self.sending.forgive(sender);
     }
 
@@ -225,11 +234,11 @@ impl Judges {
         }
     }
 
-    fn lose(&mut self, asked: &RequestRecord, vm: Uuid, is_certain: bool, again: &str) {
+    fn lose(&mut self, asked: &RequestRecord, vm: Uuid, cause: Cause, is_certain: bool, again: &str) {
         self.sending.lost(asked.sender, vm, self.right, is_certain);
-        let lost = self.chains_lost.entry(asked.sender).or_default();
-        *lost += 1;
-        if *lost > 1 {
+        *self.lost.entry((asked.sender, cause)).or_default() += 1;
+        let lost = self.lost.iter().filter(|((of, _), _)| *of == asked.sender);
+        if lost.map(|(_, times)| times).sum::<usize>() > 1 {
             self.report(asked, again);
         }
     }
@@ -339,7 +348,8 @@ impl Judges {
                 let mut gone = before.ids.difference(&after.ids);
                 if gone.any(|id| kept.is_none_or(|kept| kept.contains(id))) {
                     let is_certain = before.restorable.difference(&after.restorable).any(|id| self.stays(id));
-                    self.lose(asked, vm, is_certain, "a second chain was lost to a proxy that drops bodies");
+                    let again = "a second chain was lost to a proxy that drops bodies";
+                    self.lose(asked, vm, Cause::LocalDelete, is_certain, again);
                 }
             }
             let no_longer = before.local.difference(&after.local).filter(|gone| after.ids.contains(gone));

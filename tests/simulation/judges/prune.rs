@@ -1,7 +1,7 @@
 //! Judges of deletes from storage: what the judges keep by their own reading, and what may be sent at all.
 
 use super::truth::{Records, is_over};
-use super::{HOUR_US, Judges, READING_RESTS_FOR, Seen, TIERS, is_fit};
+use super::{Cause, HOUR_US, Judges, READING_RESTS_FOR, Seen, TIERS, is_fit};
 use crate::cloud::MAX_AGE_DAYS;
 use crate::transport::RequestRecord;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -113,7 +113,8 @@ impl Judges {
         // FiFo took what it was not asked for: that can happen once, and has to be noticed.
         self.taken.extend(gone.iter().copied());
         self.removed.extend(gone);
-        self.lose(asked, vm, false, "a second delete was sent to a FiFo that takes more than it is asked to");
+        let again = "a second delete was sent to a FiFo that takes more than it is asked to";
+        self.lose(asked, vm, Cause::Prune, false, again);
     }
 
     fn wrong_with_prune(&self, vm: &Vm, style: ApiStyle, named: Uuid, at: DateTime<Utc>) -> Vec<String> {

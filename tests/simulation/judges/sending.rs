@@ -2,6 +2,7 @@
 
 use crate::transport::RequestRecord;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -47,17 +48,20 @@ impl Sending {
         }
     }
 
-    /// Says whether a single reading of the VM has come in this run.
-    pub(super) fn has_shown(&self, sender: usize, vm: Uuid) -> bool {
-        self.shown.contains_key(&(sender, vm))
+    /// Says whether the last single reading of the VM in this run has shown a backup.
+    pub(super) fn has_shown(&self, sender: usize, vm: Uuid, backup: Uuid) -> bool {
+        self.shown_as(sender, vm, |_| true).contains(&backup)
     }
 
     pub(super) fn shown_completed(&self, sender: usize, vm: Uuid) -> BTreeSet<Uuid> {
+        self.shown_as(sender, vm, |record| record["state"] == "completed")
+    }
+
+    fn shown_as(&self, sender: usize, vm: Uuid, is_it: impl Fn(&Value) -> bool) -> BTreeSet<Uuid> {
         let shown = self.shown.get(&(sender, vm)).and_then(|shown| serde_json::from_slice(shown).ok());
-        let shown: serde_json::Value = shown.unwrap_or_default();
+        let shown: Value = shown.unwrap_or_default();
         let backups = shown["backups"].as_object().into_iter().flatten();
-        let completed = backups.filter(|(_, record)| record["state"] == "completed");
-        completed.filter_map(|(id, _)| id.parse().ok()).collect()
+        backups.filter(|(_, record)| is_it(record)).filter_map(|(id, _)| id.parse().ok()).collect()
     }
 
     /// Judges that a write was sent at all; returns what is wrong with it.
