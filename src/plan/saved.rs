@@ -5,6 +5,7 @@ use crate::inventory::VmId;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SavedPlanError {
@@ -21,6 +22,20 @@ pub enum SavedPlanError {
     Twice { vm: VmId },
 }
 
+/// Digests what is written to it: the JSON of a large cloud is never in memory as a whole.
+struct Digesting(Sha256);
+
+impl Write for Digesting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Plan {
     /// Sets the checksum of everything else: the SHA-256, in hexadecimal digits, of the plan's JSON without line breaks and
     /// with an empty `checksum`.
@@ -28,9 +43,10 @@ impl Plan {
     /// It guards against damage and edits, not against an attacker: the permissions of the file do that.
     pub(super) fn sign(&mut self) {
         self.checksum = String::new();
+        let mut digest = Digesting(Sha256::new());
         // A plan can always be written; if one ever could not, its checksum would be one that fits nothing.
-        self.checksum =
-            serde_json::to_vec(self).map(|json| hex::encode(Sha256::digest(json))).unwrap_or_default();
+        let written = serde_json::to_writer(&mut digest, self);
+        self.checksum = written.map(|()| hex::encode(digest.0.finalize())).unwrap_or_default();
     }
 
     /// Digests what it has for its VMs, without notes and fingerprints, which change while nothing else does.

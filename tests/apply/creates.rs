@@ -356,6 +356,15 @@ async fn nothing_is_deleted_because_of_a_backup_without_checksums_by_this_run_or
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backup_without_checksums_is_not_done_however_far_ahead_it_is_stamped() {
+    let cloud = one_due();
+    cloud.wire.state().world.stamps_ahead_s = 13 * 3600;
+    next_upload(&cloud, 1, UploadOutcome::NoChecksums);
+    let report = cloud.reconcile().await;
+    assert_eq!((report.vms[0].steps[0].code, report.tally().deleted_local), ("unverified", 0), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_lost_answer_a_refusal_does_not_claim_that_nothing_was_created() {
     let cloud = one_due();
     fault(&cloud, Rule::new(Effect::Drop).on(Operation::Create).times(1));

@@ -50,18 +50,26 @@ async fn while_it_is_not_known_what_one_did_no_other_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_prune_that_waits_for_the_list_waits_for_what_became_unclear_meanwhile() {
     let (cloud, chains) = pruning(1);
-    let (cloud, monthly) = cloud.vm(2, "hv-2").backup(2, "monthly", None, "2026-12-01T01:00:00Z");
-    let (cloud, weekly) = cloud.backup(2, "weekly", Some(monthly), "2026-12-06T01:00:00Z");
-    let (cloud, _) = cloud.backup(2, "daily", Some(weekly), "2026-12-07T01:00:00Z");
+    let mut cloud = cloud.vm(2, "hv-2").vm(3, "hv-3");
+    // Of two that would cost the same the older one goes first.
+    for (vm, full) in [(2, "2026-12-01T01:05:00Z"), (3, "2026-12-01T01:00:00Z")] {
+        let mut parent = None;
+        for (tier, taken) in
+            [("monthly", full), ("weekly", "2026-12-06T01:00:00Z"), ("daily", "2026-12-07T01:00:00Z")]
+        {
+            let (with, backup) = cloud.backup(vm, tier, parent, taken);
+            (cloud, parent) = (with, Some(backup));
+        }
+    }
     let (plan, inventory) = cloud.plan().await;
     fault(&cloud, on_deletes(answer(504)).of_vm(vm_uuid(2)).times(1));
     fault(&cloud, Rule::new(Effect::Delay { ms: 20_000 }).on(Operation::List));
     let report = cloud.execute(&plan, &inventory).await;
-    assert_eq!((report.tally().deleted_local, report.tally().deleted_cloud), (1, 4), "{report:?}");
+    assert_eq!((report.tally().deleted_local, report.tally().deleted_cloud), (2, 4), "{report:?}");
     let asked = cloud.wire.state().asked.clone();
     let deletes = asked.iter().filter(|asked| asked.method == "DELETE");
     let is_local: Vec<bool> = deletes.map(|asked| !asked.body.is_empty()).collect();
-    assert_eq!(is_local, [true, true, false, false, false, false]);
+    assert_eq!(is_local, [true, true, true, false, false, false, false]);
     all_kept(&cloud, &chains);
 }
 

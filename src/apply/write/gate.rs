@@ -2,7 +2,8 @@
 //! is sent, and after a fault none is sent any more.
 //!
 //! If a proxy drops the body of a local delete, FiFo deletes a chain. So of the VMs with a local delete that is due from the
-//! start, the one whose cascade would cost least goes first.
+//! start, the one whose cascade would cost least goes first, and deletes from storage wait until one has shown that bodies
+//! arrive, or none is left to.
 
 use crate::apply::outcome::{ActionKind, Ended};
 use crate::inventory::VmId;
@@ -31,8 +32,8 @@ struct State {
     is_proven: bool,
     /// The VMs with a local delete that is due from the start, cheapest first. One that has tried is taken out.
     first: BTreeSet<(CascadeCost, VmId)>,
-    /// Of each VM in the middle of a delete, its kind, and whether it goes alone.
-    permits: BTreeMap<VmId, (ActionKind, bool)>,
+    /// Of each VM in the middle of a delete, its kind.
+    permits: BTreeMap<VmId, ActionKind>,
     holds: usize,
     closed: Option<String>,
     barred: BTreeMap<VmId, String>,
@@ -157,17 +158,17 @@ impl Gate {
 
 impl State {
     fn permit(&mut self, vm: VmId, kind: ActionKind) -> bool {
-        let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven;
-        let mut others = self.permits.values();
-        let may_enter = if is_alone {
-            self.permits.is_empty() && self.first.first().is_none_or(|(_, first)| *first == vm)
-        } else {
-            let is_one_at_a_time = kind == ActionKind::DeleteCloud;
-            self.permits.len() < AT_A_TIME
-                && others.all(|(other, is_alone)| !is_alone && !(is_one_at_a_time && *other == kind))
+        let is_prune = kind == ActionKind::DeleteCloud;
+        let is_alone = self.permits.is_empty();
+        let may_enter = match self.first.first() {
+            _ if self.permits.len() >= AT_A_TIME => false,
+            _ if is_prune && self.permits.values().any(|other| *other == kind) => false,
+            _ if self.is_proven => true,
+            Some((_, first)) => is_alone && !is_prune && *first == vm,
+            None => is_alone,
         };
         if may_enter {
-            self.permits.insert(vm, (kind, is_alone));
+            self.permits.insert(vm, kind);
         }
         may_enter
     }
@@ -257,6 +258,16 @@ mod tests {
         drop(first);
         let (_prune, _local) = (enter(&gate, 1, DeleteCloud).unwrap(), enter(&gate, 2, DeleteLocal).unwrap());
         assert!(enter(&gate, 3, DeleteLocal).is_some());
+    }
+
+    #[test]
+    fn deletes_from_storage_wait_for_the_local_ones_that_are_due_from_the_start() {
+        let gate = Gate::new(BTreeSet::from([(cost(1), vm(1)), (cost(2), vm(2))]));
+        assert!(enter(&gate, 3, DeleteCloud).is_none());
+        drop(enter(&gate, 1, DeleteLocal).unwrap());
+        assert!(enter(&gate, 3, DeleteCloud).is_none(), "it has not shown that bodies arrive");
+        gate.withdraw(vm(2));
+        assert!(enter(&gate, 3, DeleteCloud).is_some());
     }
 
     #[test]

@@ -9,11 +9,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::new(
         "first_not_alone",
         "the first local delete of a run goes alone",
-        &[(
-            GATE,
-            "let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven;",
-            "let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven && !PLANTED;",
-        )],
+        &[(GATE, "_ if self.is_proven => true,", "_ if self.is_proven || PLANTED => true,")],
     ),
     Fault::new(
         "dearest_first",
