@@ -170,6 +170,7 @@ impl<'a> VmRun<'a> {
             self.end(&action, ended);
             return Ok(());
         }
+        self.attempt.iter_mut().for_each(|attempt| attempt.is_unread = false);
         let fresh = self.decide(&seen)?;
         let Some(action) = self.next(&fresh, &seen) else { return Err(self.nothing_next(&fresh)) };
         self.turn_to(&action);

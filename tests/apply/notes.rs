@@ -66,6 +66,21 @@ async fn a_note_goes_when_its_delete_is_confirmed_or_refused_and_stays_when_noth
     }
 }
 
+/// A proxy delivers a delete twice and without its body: the second copy is answered 412, and then nothing can be read.
+#[tokio::test(start_paused = true)]
+async fn a_note_stays_where_nothing_is_read_after_a_refusal() {
+    let cloud = with_leftovers(1);
+    let (plan, inventory) = cloud.plan().await;
+    fault(&cloud, on_deletes(Effect::DropBody).times(1));
+    fault(&cloud, on_deletes(Effect::Twice).times(1));
+    fault(&cloud, Rule::new(answer(403)).on(Operation::ReadVm).after(1));
+    let report = cloud.execute(&plan, &inventory).await;
+    assert_eq!((report.vms[0].steps[0].code, noted(&cloud).len()), ("unknown", 1), "{report:?}");
+    cloud.wire.state().faults.clear();
+    let report = cloud.reconcile().await;
+    assert_eq!((report.alarms.len(), cloud.asked("DELETE")), (1, 1), "{report:?}");
+}
+
 /// Leaves a note on a VM as it is.
 async fn leave(cloud: &Cloud, n: u128, backup: BackupId, age: TimeDelta) {
     let vm = &cloud.read().await.vms[&VmId::new(vm_uuid(n))];

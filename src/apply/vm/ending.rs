@@ -12,7 +12,8 @@ impl VmRun<'_> {
         let Some(attempt) = &self.attempt else { return why };
         let action = attempt.action.clone();
         let mut ended = why.clone();
-        if let Some(unclear) = &attempt.unclear {
+        let refused = attempt.is_unread.then_some("answered 412");
+        if let Some(unclear) = attempt.unclear.as_deref().or(refused) {
             // "Nothing was done" is true of everything else that is left to do.
             let cause = why.message.strip_prefix("nothing was done: ").unwrap_or(&why.message);
             let text = format!(

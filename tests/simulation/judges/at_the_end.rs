@@ -29,10 +29,12 @@ impl Judges {
                 of_tiers.filter(|(_, record)| record.timestamp <= Some(now_us + FUTURE_US))
             };
             let records = Records::new(vm, world.shape.style, now_us);
-            // What has a wrong date about now, and has not ended, is waited for as if it had been started now.
+            // What has a wrong date about now, and has not ended, is waited for as if it had been started now; so is, whether
+            // or not it has ended, what counts within the hour.
             let is_waited_for = vm.backups.values().any(|record| {
-                let ahead_us = record.timestamp.map(|at_us| (at_us - now_us).abs());
-                !is_over(record) && ahead_us.is_some_and(|ahead_us| ahead_us < STUCK_AFTER_US)
+                let Some(ahead_us) = record.timestamp.map(|at_us| at_us - now_us) else { return false };
+                !is_over(record) && ahead_us.abs() < STUCK_AFTER_US
+                    || (FUTURE_US..HOUR_US).contains(&ahead_us)
             });
             // One that never ended counts as an attempt when its date has passed, be it the last one for that due time.
             let is_spent = ours().any(|(_, record)| !is_over(record) && record.timestamp >= Some(due_us));
