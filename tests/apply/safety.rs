@@ -126,6 +126,30 @@ async fn what_a_node_still_shows_of_a_lost_backup_is_not_taken_for_the_new_one()
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_nothing_has_a_date_a_backup_that_an_old_reading_lacked_is_not_taken_for_the_new_one() {
+    let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1");
+    cloud.policies = policies(FULL_ONLY);
+    {
+        let state = &mut *cloud.wire.state();
+        state.faults.fill_caches(&state.world);
+        state.world.list_limit_ms = Some(1);
+    }
+    let (cloud, _) = cloud.backup(1, "daily", None, "2026-11-15T01:00:00Z");
+    next_upload(&cloud, 1, takes(600));
+    fault(&cloud, Rule::new(Effect::HideDate));
+    fault(&cloud, Rule::new(Effect::Stale { seconds: None }));
+    let began = cloud.clock.now();
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        while cloud.backups(1).len() < 2 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        cloud.wire.state().faults.rules.retain(|rule| !matches!(rule.effect, Effect::Stale { .. }));
+    });
+    assert_eq!((report.tally().created, cloud.backups(1).len()), (1, 2), "{report:?}");
+    assert!((cloud.clock.now() - began).num_seconds() >= 600, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_person_deletes_hours_after_a_delete_is_no_alarm() {
     let (cloud, by_hand) = one_due().backup(1, "by hand", None, "2026-10-01T00:00:00Z");
     let (cloud, _) = cloud.backup(1, "daily", None, "2026-11-17T03:00:00Z");

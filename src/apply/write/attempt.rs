@@ -280,17 +280,20 @@ impl Attempt {
 
 impl Sent {
     /// Finds the backup that a create has made: one that was not there before, with its comment and no other parent, and
-    /// stamped no earlier than FiFo's clocks allow. Of several, the oldest.
+    /// stamped no earlier than FiFo's clocks allow. Of several, the oldest; where FiFo sends no date, the newest, since an old
+    /// reading may not have shown the others before.
     fn new_backup(&self, vm: &Vm, create: &Create) -> Option<BackupId> {
         let is_empty = |backup: &Backup| backup.comment.as_deref() == Some("");
         if let Some(named) = self.named.and_then(|named| vm.backups.get(named)).filter(|it| !is_empty(it)) {
             return Some(named.id);
         }
-        self.new_backups(vm)
+        let ours = self
+            .new_backups(vm)
             .filter(|backup| backup.comment.as_deref() == Some(create.comment.as_str()))
-            .filter(|backup| backup.parent.is_none() || backup.parent == create.parent)
-            .min_by_key(|backup| (backup.timestamp, backup.id))
-            .map(|backup| backup.id)
+            .filter(|backup| backup.parent.is_none() || backup.parent == create.parent);
+        let age = |backup: &&Backup| (backup.timestamp, backup.id);
+        let found = if self.asked_at.is_some() { ours.min_by_key(age) } else { ours.max_by_key(age) };
+        found.map(|backup| backup.id)
     }
 
     fn new_backups<'v>(&self, vm: &'v Vm) -> impl Iterator<Item = &'v Backup> {
