@@ -60,7 +60,7 @@ impl From<&Action> for ActionRef {
             Action::DeleteLocal(delete) => (&delete.tier, None, delete.backup),
             Action::DeleteCloud(delete) => (&delete.tier, None, Some(delete.backup)),
         };
-        Self { kind: ActionKind::from(action), tier: tier.clone(), parent, backup }
+        Self { kind: ActionKind::from(action), tier: tier.to_string(), parent, backup }
     }
 }
 

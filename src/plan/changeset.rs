@@ -255,14 +255,14 @@ impl Action {
 #[serde(deny_unknown_fields)]
 pub struct Create {
     /// The tier it is for.
-    pub tier: String,
+    pub tier: Name,
     /// Full or incremental. A full one under an incremental tier is what `missing_parent: full` asks for.
     #[serde(rename = "type")]
     pub kind: BackupKind,
     /// The backup to take it from; `None` for a full one.
     pub parent: Option<BackupId>,
     /// The parent's tier.
-    pub parent_tier: Option<String>,
+    pub parent_tier: Option<Name>,
     /// When the parent was taken, in the policy's zone.
     pub parent_taken: Option<DateTime<FixedOffset>>,
     /// The comment it is to carry.
@@ -285,7 +285,7 @@ pub struct DeleteLocal {
     #[serde(deserialize_with = "Option::deserialize")]
     pub backup: Option<BackupId>,
     /// Its tier.
-    pub tier: String,
+    pub tier: Name,
     /// When it was taken, in the policy's zone; `None` for the new backup.
     #[serde(deserialize_with = "Option::deserialize")]
     pub taken: Option<DateTime<FixedOffset>>,
@@ -302,7 +302,7 @@ pub struct DeleteCloud {
     /// The backup.
     pub backup: BackupId,
     /// Its tier.
-    pub tier: String,
+    pub tier: Name,
     /// When it was taken, in the policy's zone.
     pub taken: DateTime<FixedOffset>,
     /// Its stored bytes; `None` where FiFo does not tell them.

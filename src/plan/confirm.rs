@@ -142,7 +142,7 @@ mod tests {
     fn delete_new() -> Action {
         Action::DeleteLocal(DeleteLocal {
             backup: None,
-            tier: "daily".to_owned(),
+            tier: "daily".into(),
             taken: None,
             after_create: true,
             reason: String::new(),
@@ -213,7 +213,7 @@ mod tests {
         // The snapshot that it was to be taken from has been deleted.
         let changed = due().change(|b| b.local = LocalState::Absent);
         let fresh = planned(changed, "2026-11-18 03:00");
-        assert!(matches!(&fresh.vms[0].actions[0], Action::Create(create) if create.tier == "daily"));
+        assert!(matches!(&fresh.vms[0].actions[0], Action::Create(create) if &*create.tier == "daily"));
         let confirmed = confirm(&saved, &fresh);
         assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::Changed));
     }
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!((&both.vms[0].actions, both.skipped.len()), (&saved.vms[0].actions, 0));
         let mut fresh = saved.clone();
         let Action::Create(create) = &mut fresh.vms[0].actions[0] else { panic!("no create") };
-        create.tier = "weekly".to_owned();
+        create.tier = "weekly".into();
         let (old, new) = (&saved.vms[0], &fresh.vms[0]);
         assert_eq!(new.same_action(old, &delete_new()), None);
         assert_eq!(

@@ -228,10 +228,10 @@ fn create(view: &VmView<'_>, due: &Attempts, parent: Option<&BackupView<'_>>) ->
         }
     }
     Create {
-        tier: rules.name.to_string(),
+        tier: rules.name.clone(),
         kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
         parent: parent.map(BackupView::id),
-        parent_tier: parent.and_then(|parent| parent.tier).map(|tier| view.tier(tier).name.to_string()),
+        parent_tier: parent.and_then(|parent| parent.tier).map(|tier| view.tier(tier).name.clone()),
         parent_taken: parent.map(|parent| view.zone.moment(parent.taken)),
         comment: rules.comment.clone(),
         due_since,
@@ -263,7 +263,7 @@ fn delete_local(view: &VmView<'_>, backup: &BackupView<'_>, after: Option<&Creat
     };
     Some(DeleteLocal {
         backup: (!is_new).then(|| backup.id()),
-        tier: view.tier(backup.tier?).name.to_string(),
+        tier: view.tier(backup.tier?).name.clone(),
         taken: (!is_new).then(|| view.zone.moment(backup.taken)),
         after_create: after.is_some(),
         reason,
@@ -278,7 +278,7 @@ fn deletes_from_storage(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Act
     let delete = |backup: &&BackupView<'_>| {
         Some(Action::DeleteCloud(DeleteCloud {
             backup: backup.id(),
-            tier: view.tier(backup.tier?).name.to_string(),
+            tier: view.tier(backup.tier?).name.clone(),
             taken: view.zone.moment(backup.taken),
             size_bytes: backup.backup.size_bytes(),
             reason: last_kept.remove(&backup.id())?.1,

@@ -94,9 +94,9 @@ fn label(vm: &VmPlan, action: &Action) -> String {
         Action::DeleteLocal(DeleteLocal { tier, backup, .. }) => {
             let mut notes = vm.notes.iter().filter(|note| backup.is_some() && note.backup == *backup);
             let flaw = notes.find_map(flaw_of);
-            flaw.map_or_else(|| tier.clone(), |flaw| format!("{flaw} {tier}"))
+            flaw.map_or_else(|| tier.to_string(), |flaw| format!("{flaw} {tier}"))
         }
-        Action::DeleteCloud(DeleteCloud { tier, .. }) => tier.clone(),
+        Action::DeleteCloud(DeleteCloud { tier, .. }) => tier.to_string(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::plan::decide::actions;
 use crate::plan::due::Occurrences;
 use crate::plan::standing::VmView;
 use crate::plan::{Action, next_turning_point, projection};
-use crate::policy::Policy;
+use crate::policy::{Name, Policy};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::ops::ControlFlow;
 
@@ -59,7 +59,7 @@ impl<'a> Engine<'a> {
     fn run(&self, vm: &mut SimulatedVm, occurrences: &Occurrences<'_>) -> Option<DateTime<Utc>> {
         let now = occurrences.now();
         let fails = self.scenario.do_uploads_fail(now);
-        let (mut created, mut listed_first): (Vec<String>, _) = (Vec::new(), None);
+        let (mut created, mut listed_first): (Vec<Name>, _) = (Vec::new(), None);
         let mut is_over = self.policy.suspends(&vm.vm, now);
         loop {
             let view = VmView::new(&vm.vm, self.policy, self.scenario.request(now));

@@ -52,7 +52,7 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
     };
     let backup = judged.backup;
     let tier = judged.tier.map(|tier| &*view.tier(tier).name);
-    if backup.comment.as_deref() != Some(create.comment.as_str()) || tier != Some(create.tier.as_str()) {
+    if backup.comment.as_deref() != Some(create.comment.as_str()) || tier != Some(&*create.tier) {
         let found = backup.comment.as_ref().map_or("none".to_owned(), |found| format!("`{found}`"));
         return bad(format!("its comment is {found}, not `{}`", create.comment));
     }

@@ -103,7 +103,7 @@ impl VmRun<'_> {
         self.run.emit(EventKind::Accepted {
             at: self.at.clone(),
             backup,
-            tier: create.tier.clone(),
+            tier: create.tier.to_string(),
             expected_bytes: seen.as_ref().and_then(|seen| expected_upload_bytes(&seen.vm, create)),
         });
         let Some(slot) = self.slot.take() else {
@@ -120,7 +120,7 @@ impl VmRun<'_> {
             );
             return Ended::new(ActionOutcome::Started, "started", text);
         }
-        upload.tier = Some(create.tier.clone());
+        upload.tier = Some(create.tier.to_string());
         let completed = match seen.filter(|_| is_complete) {
             Some(seen) => Ok(Ok(seen)),
             None => self.wait(upload.completed(self.run)).await,

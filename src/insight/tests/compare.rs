@@ -66,7 +66,7 @@ fn what_a_new_tier_causes_is_reported_from_what_is_due_anyway() {
     let has_daily = || mid_chain().backup(9, "daily", "2026-11-18 01:01").on(3).local();
     let comparison = compared(&[grandfather()], &[more], [has_daily()]);
     let change = &comparison.vms[0];
-    assert!(matches!(change.caused.as_slice(), [Action::Create(create)] if create.tier == "hourly"));
+    assert!(matches!(change.caused.as_slice(), [Action::Create(create)] if &*create.tier == "hourly"));
     // The daily of the 17th goes either way.
     assert_eq!((change.anyway.delete_local, change.anyway.all()), (1, 1), "{change:#?}");
     assert_eq!(

@@ -43,7 +43,7 @@ fn keeping_one() -> Policy {
 fn create(parent: Option<u128>) -> Action {
     let due_since = at("2026-11-18 01:00").fixed_offset();
     Action::Create(Create {
-        tier: "daily".to_owned(),
+        tier: "daily".into(),
         kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
         parent: parent.map(backup_id),
         parent_tier: None,
@@ -58,7 +58,7 @@ fn create(parent: Option<u128>) -> Action {
 fn delete_any(backup: Option<u128>, after_create: bool) -> Action {
     Action::DeleteLocal(DeleteLocal {
         backup: backup.map(backup_id),
-        tier: "daily".to_owned(),
+        tier: "daily".into(),
         taken: None,
         after_create,
         reason: String::new(),
@@ -76,7 +76,7 @@ fn after(n: u128) -> Action {
 fn prune(n: u128) -> Action {
     Action::DeleteCloud(DeleteCloud {
         backup: backup_id(n),
-        tier: "daily".to_owned(),
+        tier: "daily".into(),
         taken: at(NOW).fixed_offset(),
         size_bytes: None,
         reason: String::new(),

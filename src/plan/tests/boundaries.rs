@@ -22,7 +22,7 @@ fn with_a_spread_a_tier_is_due_from_the_vms_own_instant_on() {
     assert_eq!((actions_of(&before.vms[0]), before.valid_until), (vec![], Some(due)));
     let planned = plan(vm(), due);
     let Some(Action::Create(create)) = planned.vms[0].actions.first() else { panic!("{planned:?}") };
-    assert_eq!((create.tier.as_str(), create.due_since.to_utc()), ("daily", due));
+    assert_eq!((&*create.tier, create.due_since.to_utc()), ("daily", due));
 
     // A backup does for it from that instant on, whatever the schedule says.
     let taken = |taken| {

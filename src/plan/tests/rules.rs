@@ -45,7 +45,7 @@ fn backups_of_a_former_comment_count_as_the_tiers() {
     assert_eq!(actions_of(&planned), actions_of(&mid_chain().plan(&grandfather(), "2026-11-18 01:00")));
     assert_ne!(actions_of(&planned), actions_of(&stranded), "without `also` they are of no tier");
     let Action::Create(create) = &planned.actions[0] else { panic!("{planned:?}") };
-    assert_eq!((create.tier.as_str(), create.comment.as_str()), ("daily", "nightly"));
+    assert_eq!((&*create.tier, create.comment.as_str()), ("daily", "nightly"));
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn a_policy_of_full_backups_only_keeps_no_snapshot_at_all() {
     assert_eq!(actions_of(&planned), ["create daily full", "delete new after"]);
     let delete = planned.actions[1].as_local_delete().unwrap();
     assert_eq!(
-        (delete.tier.as_str(), delete.taken, delete.reason.as_str()),
+        (&*delete.tier, delete.taken, delete.reason.as_str()),
         ("daily", None, "not needed once it is complete")
     );
     // It comes after all that waits for the create.

@@ -56,7 +56,7 @@ fn sixty_nights(policy: &Policy, bad: &str, end: End, every: TimeDelta) -> Outco
                         backup.local_size_bytes = Some(GIB);
                         backup.files[0].has_checksum = false;
                     });
-                    let all = if create.tier == bad { &mut outcome.attempts } else { &mut outcome.made };
+                    let all = if &*create.tier == bad { &mut outcome.attempts } else { &mut outcome.made };
                     all.push(now);
                     running = Some(backup_id(new));
                     new += 1;

@@ -42,10 +42,10 @@ pub(super) fn vm(alias: &str, policy: &str, status: Status) -> VmPlan {
 
 pub(super) fn weekly() -> Action {
     Action::Create(Create {
-        tier: "weekly".to_owned(),
+        tier: "weekly".into(),
         kind: BackupKind::Incremental,
         parent: Some(backup(0xa1)),
-        parent_tier: Some("monthly".to_owned()),
+        parent_tier: Some("monthly".into()),
         parent_taken: Some(at("2026-11-01 01:00")),
         comment: "weekly".to_owned(),
         due_since: at("2026-11-22 01:00"),
@@ -56,7 +56,7 @@ pub(super) fn weekly() -> Action {
 
 pub(super) fn full(tier: &str) -> Action {
     Action::Create(Create {
-        tier: tier.to_owned(),
+        tier: tier.into(),
         kind: BackupKind::Full,
         parent: None,
         parent_tier: None,
@@ -73,7 +73,7 @@ pub(super) fn delete(tier: &str, taken: &str, after_create: bool) -> Action {
         if after_create { "once the new weekly is complete" } else { "no longer needed as a parent" };
     Action::DeleteLocal(DeleteLocal {
         backup: Some(backup(0xd1)),
-        tier: tier.to_owned(),
+        tier: tier.into(),
         taken: Some(at(taken)),
         after_create,
         reason: reason.to_owned(),
@@ -170,7 +170,7 @@ pub(super) fn cloud() -> Plan {
 pub(super) fn prune(number: u128, tier: &str, taken: &str) -> Action {
     Action::DeleteCloud(DeleteCloud {
         backup: backup(number),
-        tier: tier.to_owned(),
+        tier: tier.into(),
         taken: at(taken),
         size_bytes: Some(3 << 30),
         reason: "expired: no longer one of the 7 newest of its tier since 2026-10-08 01:00".to_owned(),

@@ -58,7 +58,7 @@ fn a_new_backups_own_snapshot_that_goes_is_a_delete_of_its_own() {
     let mut web = vm("web-1", "grandfather", Status::Changes);
     let delete_new = DeleteLocal {
         backup: None,
-        tier: "weekly".to_owned(),
+        tier: "weekly".into(),
         taken: None,
         after_create: true,
         reason: "not needed once it is complete".to_owned(),
@@ -94,7 +94,7 @@ fn columns_line_up_under_wide_letters_and_colour_changes_no_word() {
     let mut plan = cloud();
     plan.vms.retain(|vm| vm.alias == "web-1");
     let Action::DeleteLocal(delete) = &mut plan.vms[0].actions[0] else { panic!("a delete comes first") };
-    delete.tier = "日次".to_owned();
+    delete.tier = "日次".into();
     let text = plain(&plan, 130, Detail::Usual);
     let why = |line: &str, why: &str| width(&line[..line.find(why).unwrap()]);
     let lines: Vec<&str> = text.lines().collect();
