@@ -14,7 +14,7 @@ use super::reader::{ReadError, VmReading};
 use super::timing::CLOCK_SKEW_MAX;
 use super::upload::slots::Slot;
 use super::write::attempt::{Answer, Attempt, Confirmed};
-use super::write::gate::Permit;
+use super::write::gate::{Hold, Permit};
 use crate::fifo::{DeletedForGood, FifoError, NewBackup, WriteAnswer};
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, CascadeCosts, VmPlan};
@@ -38,6 +38,8 @@ pub(super) struct VmRun<'a> {
     done: Done,
     pub(super) attempt: Option<Attempt>,
     pub(super) permit: Option<Permit<'a>>,
+    /// Held while a delete was refused that an earlier copy may have carried out, and nothing has been read since.
+    hold: Option<Hold<'a>>,
     pub(super) slot: Option<Slot>,
     pub(super) hypervisor: String,
 }
@@ -141,6 +143,7 @@ impl<'a> VmRun<'a> {
             done: Done::default(),
             attempt: None,
             permit: None,
+            hold: None,
             slot: None,
             hypervisor: vm.and_then(|vm| vm.hypervisor.clone()).unwrap_or_default(),
         }
@@ -170,7 +173,7 @@ impl<'a> VmRun<'a> {
             self.end(&action, ended);
             return Ok(());
         }
-        self.attempt.iter_mut().for_each(|attempt| attempt.is_unread = false);
+        self.hold = None;
         let fresh = self.decide(&seen)?;
         let Some(action) = self.next(&fresh, &seen) else { return Err(self.nothing_next(&fresh)) };
         self.turn_to(&action);
@@ -294,6 +297,8 @@ impl<'a> VmRun<'a> {
             Answer::Accepted => None,
             Answer::Maybe(unclear) => Some(unclear),
             Answer::NotDone(pause) => {
+                let has_arrived = self.attempt.as_ref().is_some_and(|attempt| attempt.sent.is_some());
+                self.hold = (has_arrived && !action.is_create()).then(|| run.gate.hold());
                 self.pause(pause).await;
                 return None;
             }

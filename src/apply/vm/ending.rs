@@ -12,7 +12,7 @@ impl VmRun<'_> {
         let Some(attempt) = &self.attempt else { return why };
         let action = attempt.action.clone();
         let mut ended = why.clone();
-        let refused = attempt.is_unread.then_some("answered 412");
+        let refused = self.hold.as_ref().map(|_| "answered with a refusal");
         if let Some(unclear) = attempt.unclear.as_deref().or(refused) {
             // "Nothing was done" is true of everything else that is left to do.
             let cause = why.message.strip_prefix("nothing was done: ").unwrap_or(&why.message);

@@ -30,8 +30,6 @@ pub(crate) struct Attempt {
     pub(crate) has_note: bool,
     /// The last answer that left it open whether the write took effect, in words.
     pub(crate) unclear: Option<String>,
-    /// Whether a delete was answered 412 and nothing has been read since: an earlier copy of it may have been carried out.
-    pub(crate) is_unread: bool,
     /// What its effect is looked for by, once FiFo may have received it.
     pub(crate) sent: Option<Sent>,
 }
@@ -87,17 +85,8 @@ impl Unclear {
 
 impl Attempt {
     pub(crate) fn new(action: Action, may_go: BTreeSet<BackupId>) -> Self {
-        Self {
-            action,
-            may_go,
-            began: Instant::now(),
-            sends: 0,
-            refusals: 0,
-            has_note: false,
-            unclear: None,
-            is_unread: false,
-            sent: None,
-        }
+        let (began, unclear, sent) = (Instant::now(), None, None);
+        Self { action, may_go, began, sends: 0, refusals: 0, has_note: false, unclear, sent }
     }
 
     fn is_prune(&self) -> bool {
@@ -179,7 +168,6 @@ impl Attempt {
         };
         let code = status.as_u16();
         self.refusals += u32::from(code == 412);
-        self.is_unread = code == 412 && !self.action.is_create();
         match code {
             // A delete that a proxy delivers twice is answered so as well; a local one, where the proxy drops its body too.
             404 if !self.action.is_create() => {
