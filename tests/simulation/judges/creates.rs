@@ -145,10 +145,12 @@ impl Judges {
     fn takes_a_place(&self, asked: &RequestRecord, world: &World, id: &Uuid, upload: &Upload) -> bool {
         let latest_us = self.latest.timestamp_micros();
         let Some(vm) = world.vms.get(&upload.vm) else { return false };
+        // Where no list shows that an upload moves, and no reading does, nobody can see it.
+        let is_unseen = || self.readings_freeze || !self.sending.has_shown(asked.sender, upload.vm, *id);
         let is_known = match mark_of(vm) {
             // What cannot be read may have anything running.
             Some("Unreadable") => false,
-            _ if self.lists_are_cut && !self.sending.has_shown(asked.sender, upload.vm, *id) => false,
+            _ if self.lists_are_cut && is_unseen() => false,
             _ => {
                 let was_seen = !self.came_late.contains(id);
                 self.made.contains_key(id) && was_seen || self.ran_already.contains(id)

@@ -60,6 +60,8 @@ pub(crate) struct Judges {
     pub(crate) people_at: Option<DateTime<Utc>>,
     /// Whether answers show another clock now than the one by which FiFo stamps backups.
     pub(crate) dates_are_wrong: bool,
+    /// Whether single readings stay the same for ever, whichever node gives them.
+    pub(crate) readings_freeze: bool,
     /// Whether two runners are at it: then some promises are not made.
     pub(crate) two_runners: bool,
     /// Whether there were two in the last run: what they sent may arrive when they have ended.
