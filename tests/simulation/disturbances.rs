@@ -154,10 +154,11 @@ impl Life {
             |rule: &Rule| !matches!(rule.when.operation, Some(operation) if operation != Operation::List);
         let cuts = |rule: &Rule| matches!(rule.effect, Effect::Cut { .. }) && is_on_list(rule);
         let is_late = |rule: &Rule| matches!(rule.effect, Effect::ActLate { .. });
-        let freezes =
-            |rule: &Rule| matches!(rule.effect, Effect::Stale { seconds: None }) && rule.when.node.is_none();
+        let freezes = |rule: &Rule| matches!(rule.effect, Effect::Stale { seconds: None });
+        let freezes_all = |rule: &Rule| freezes(rule) && rule.when.node.is_none();
         let mut judges = self.judges();
-        judges.readings_freeze = state.faults.rules.iter().any(freezes);
+        judges.readings_freeze = state.faults.rules.iter().any(freezes_all);
+        judges.versions_freeze = state.faults.rules.iter().any(freezes);
         judges.dates_are_wrong = state.faults.rules.iter().any(is_shift) || state.world.stamps_ahead_s != 0;
         judges.cut_lists(state.world.list_limit_ms.is_some() && !self.is_old_fifo, self.clock.now());
         judges.lists_may_be_cut = state.faults.rules.iter().any(cuts);

@@ -62,6 +62,8 @@ pub(crate) struct Judges {
     pub(crate) dates_are_wrong: bool,
     /// Whether single readings stay the same for ever, whichever node gives them.
     pub(crate) readings_freeze: bool,
+    /// Whether those of some node do: it then takes an old version for the present one.
+    pub(crate) versions_freeze: bool,
     /// Whether two runners are at it: then some promises are not made.
     pub(crate) two_runners: bool,
     /// Whether there were two in the last run: what they sent may arrive when they have ended.
@@ -223,7 +225,8 @@ impl Judges {
     /// Says whether nothing proves what a write without a condition is decided on: lists are cut, or may have been in this run.
     fn is_blind(&self, asked: &RequestRecord) -> bool {
         let was_near = self.lists_cut_at.is_some_and(|at| self.right - at < TimeDelta::hours(6));
-        asked.if_match.is_none() && (self.lists_are_cut || self.lists_may_be_cut || was_near)
+        let may_be_old = asked.if_match.is_none() || self.versions_freeze;
+        may_be_old && (self.lists_are_cut || self.lists_may_be_cut || was_near)
     }
 
     /// Judges that a delete is sent at all, by the notes that its machine holds.
