@@ -548,7 +548,7 @@ impl Observer for Eyes<'_> {
             EventKind::ActionEnded { at, step, outcome: ActionOutcome::Unverified, .. } => {
                 judges.unverified(at.vm.uuid());
                 if step.kind == ActionKind::DeleteLocal {
-                    judges.does_not_know(self.sender);
+                    judges.does_not_know(self.sender, life.clock.now());
                 }
             }
             EventKind::ActionEnded { at, step, outcome: ActionOutcome::Done, .. } => {

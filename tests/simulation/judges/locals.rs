@@ -1,9 +1,11 @@
 //! Judges of the order in which local deletes are sent: the cheapest first, the first one of a run alone, and none once the
 //! effect of one is unknown.
 
+use super::sending::ON_THE_WAY;
 use super::truth::{Seen, is_sending};
 use super::{FUTURE_US, Judges, STUCK_AFTER_US, TIERS};
 use crate::transport::RequestRecord;
+use chrono::{DateTime, Utc};
 use fifo_retain::sandbox::{Upload, World};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -16,8 +18,8 @@ pub(super) struct Locals {
     last: BTreeMap<usize, Last>,
     /// What a cascade would have cost at the last one, by sender and VM.
     costs: BTreeMap<(usize, Uuid), Costs>,
-    /// The senders that do not know what one has done.
-    unknown: BTreeSet<usize>,
+    /// The senders that do not know what one has done, each with since when.
+    unknown: BTreeMap<usize, DateTime<Utc>>,
 }
 
 struct Last {
@@ -45,8 +47,8 @@ impl Judges {
         }
     }
 
-    pub(crate) fn does_not_know(&mut self, sender: usize) {
-        self.locals.unknown.insert(sender);
+    pub(crate) fn does_not_know(&mut self, sender: usize, now: DateTime<Utc>) {
+        self.locals.unknown.entry(sender).or_insert(now);
     }
 
     pub(super) fn judge_order(&mut self, world: &World, asked: &RequestRecord, vm: Uuid) {
@@ -54,7 +56,7 @@ impl Judges {
         if asked.is_late {
             return;
         }
-        if self.locals.unknown.contains(&sender) {
+        if self.locals.unknown.get(&sender).is_some_and(|at| self.right > *at + ON_THE_WAY) {
             self.report(asked, "a delete after a local one whose effect is unknown");
         }
         let named = asked.target.rsplit('/').next().and_then(|part| Uuid::try_parse(part).ok());

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// What was sent within this time is still in transit.
-const ON_THE_WAY: TimeDelta = TimeDelta::milliseconds(5);
+pub(super) const ON_THE_WAY: TimeDelta = TimeDelta::milliseconds(5);
 
 /// A reading without a version may be so old when the write that depends on it is sent.
 const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(5);
