@@ -174,7 +174,8 @@ impl VmRun<'_> {
                 let none = || Some(Fault::Bad("no policy holds for the VM any more".to_owned()));
                 // It has only just been made: a date ahead of the clock does not make it old enough to go unverified.
                 let taken = reading.vm.backups.get(backup).and_then(|backup| backup.timestamp);
-                let now = taken.max(Some(self.now_by(&reading))).unwrap_or_default();
+                let now = self.now_by(&reading);
+                let now = taken.map_or(now, |taken| taken.max(now));
                 let checked = |policy| check(&reading.vm, backup, create, policy, now);
                 match self.policy_of(&reading.vm).map_or_else(none, checked) {
                     good @ (None | Some(Fault::Lacks(_))) if good.is_none() || has_settled => {
