@@ -29,11 +29,12 @@ impl Judges {
                 of_tiers.filter(|(_, record)| record.timestamp <= Some(now_us + FUTURE_US))
             };
             let records = Records::new(vm, world.shape.style, now_us);
-            // What has a wrong date about now, and has not ended, is waited for as if it had been started now; so is, whether
-            // or not it has ended, what counts within the hour.
+            // What has a wrong date about now, and has not ended or is unverified, is waited for as if it had been started now;
+            // so is, whether or not it has ended, what counts within the hour.
             let is_waited_for = vm.backups.values().any(|record| {
                 let Some(ahead_us) = record.timestamp.map(|at_us| at_us - now_us) else { return false };
                 !is_over(record) && ahead_us.abs() < STUCK_AFTER_US
+                    || records.is_unverified(record)
                     || (FUTURE_US..HOUR_US).contains(&ahead_us)
             });
             // One that never ended counts as an attempt when its date has passed, be it the last one for that due time.
