@@ -18,7 +18,7 @@ use super::write::gate::{Hold, Permit};
 use crate::fifo::{DeletedForGood, FifoError, NewBackup, WriteAnswer};
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, CascadeCosts, VmPlan};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -52,6 +52,8 @@ struct Done {
     /// The kinds of delete of which one was not done: the VM gets no more of them in this run.
     over: BTreeSet<ActionKind>,
     last_create: Option<ActionOutcome>,
+    /// The instant by which the first create was due.
+    due_by: Option<DateTime<Utc>>,
     has_ended: bool,
 }
 
@@ -285,6 +287,9 @@ impl<'a> VmRun<'a> {
     /// Sends one request, and looks for its effect. `None` where nothing was done and the VM is to be decided again.
     async fn write(&mut self, action: &Action, seen: VmReading) -> Option<Ended> {
         let run = self.run;
+        if action.is_create() {
+            self.done.due_by = self.done.due_by.or(Some(self.request(&seen).due_at));
+        }
         let may_go = self.done.first_prunes.clone().unwrap_or_default();
         self.attempt.get_or_insert_with(|| Attempt::new(action.clone(), may_go));
         if let Err(ended) = self.take_note(action, &seen.vm) {

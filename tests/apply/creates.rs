@@ -355,6 +355,27 @@ async fn nothing_is_deleted_because_of_a_backup_without_checksums_by_this_run_or
     assert_eq!(cloud.plan().await.0.vms[0].status, Status::Waiting);
 }
 
+/// A run that begins a minute before the nightly due time makes up the night before, and is at it when the next is due.
+#[tokio::test(start_paused = true)]
+async fn what_becomes_due_during_a_run_does_not_keep_a_failed_monthly_from_being_made_up() {
+    let mut cloud = Cloud::at("2026-11-03T00:59:30Z").vm(1, "hv-1");
+    let lines = GRANDFATHER.lines().filter(|line| !line.contains("weekly"));
+    cloud.policies = policies(&lines.collect::<Vec<_>>().join("\n"));
+    let (cloud, october) = cloud.backup(1, "monthly", None, "2026-10-01T01:00:00Z");
+    let (cloud, _) = cloud.backup(1, "daily", Some(october), "2026-10-31T01:00:00Z");
+    let (cloud, failed) = cloud.backup(1, "monthly", None, "2026-11-02T00:59:30Z");
+    let set_failed = |record: &mut Record| record.state = Some("failed".to_owned());
+    set_failed(cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().backups.get_mut(&failed).unwrap());
+    next_upload(&cloud, 1, takes(120));
+    let report = cloud.reconcile().await;
+    let made: Vec<_> = cloud.backups(1).into_iter().skip(3).collect();
+    assert_eq!(
+        (report.tally().created, &made[1..]),
+        (2, &["monthly*".to_owned()][..]),
+        "{made:?} {report:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_backup_without_checksums_is_not_done_however_far_ahead_it_is_stamped() {
     let cloud = one_due();

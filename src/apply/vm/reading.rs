@@ -52,8 +52,7 @@ impl<'a> VmRun<'a> {
 
     /// Decides the VM by a reading. The auditor has to agree, as with any plan.
     pub(super) fn decide(&self, seen: &VmReading) -> Result<VmPlan, Ended> {
-        let (executor, ours) = (self.run.executor, self.run.executor.clock.now());
-        let request = Request::by_clocks(ours, seen.server_date, executor.settings.prune);
+        let (executor, request) = (self.run.executor, self.request(seen));
         let fresh = decide(&seen.vm, executor.policies, request);
         let broken = audit::audit_vm(&fresh, &seen.vm, executor.policies, request);
         if broken.is_empty() {
@@ -64,6 +63,14 @@ impl<'a> VmRun<'a> {
             broken.join("; ")
         );
         Err(Ended::failed("audit", text))
+    }
+
+    /// Returns what is asked for by a reading. What has become due since the first create of this run was sent is left to the
+    /// next run: a tier that has been made already would come before one that is to be made up.
+    pub(super) fn request(&self, seen: &VmReading) -> Request {
+        let executor = self.run.executor;
+        let request = Request::by_clocks(executor.clock.now(), seen.server_date, executor.settings.prune);
+        Request { due_at: self.done.due_by.unwrap_or(request.due_at).min(request.due_at), ..request }
     }
 
     /// Returns the instant that a reading is judged at: the later one of the two clocks.
